@@ -53,12 +53,18 @@ def boots(*, name: str, limit: int, sock: Path | None, as_json: bool) -> None:
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print an object a line.")
 def log(*, follow: bool, after: int, sock: Path | None, as_json: bool) -> None:
-    """Show what was done to the fleet, and by whom, the oldest first."""
+    """Show what was done to the fleet, and by whom, the oldest first, as far as it is remembered.
+
+    Where some of what came after N is remembered no more, that is said on stderr.
+    """
     from ectools.cli.fleet_text import draw_event
 
     client, looks = open_client(sock), Looks()
     while True:
         events = looks.ask(partial(client.get, "log", after=after, limit=_AT_ONCE))["events"]
+        if events and 0 < after < events[0]["sequence"] - 1:
+            first, last = after + 1, events[0]["sequence"] - 1
+            click.echo(f"numbers {first} to {last} are remembered no more", err=True)
         for event in events:
             click.echo(json.dumps(event) if as_json else draw_event(event))
             after = event["sequence"]

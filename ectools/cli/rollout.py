@@ -12,10 +12,9 @@ from ectools.cli.fleet_looks import Looks
 from ectools.cli.fleet_socket import open_client, socket_option
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from ectools.netboot.api.client import FleetClient
 
 _BACK = ("stopped", "aborted")
 _ENDS = ("done", *_BACK)
@@ -137,7 +136,6 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
     else:
         for each in found:
             _draw(each)
-        _name_pins(client, answer["rollouts"])
     if not found:
         click.echo("there is no rollout", err=True)
     failed = any(each["state"] in _BACK for each in found)
@@ -193,25 +191,6 @@ def _draw(found: Mapping[str, Any]) -> None:
             click.echo(f"  {title}: {show_text(show_list(found[key]))}")
     for each in found["failed"]:
         click.echo(f"  failed: {show_text(each['node'])}: {show_text(each['why'])}")
-
-
-def _name_pins(client: FleetClient, rollouts: Sequence[Mapping[str, Any]]) -> None:
-    """Say which releases are pinned that no rollout needs any more: it has pinned them, a person unpins."""
-    # One that has ended well leads its group still, and one that went back leads it to the one before.
-    ends = {"done": "before", **dict.fromkeys(_BACK, "release")}
-    left, needed = {}, set()
-    for each in rollouts:
-        over = ends.get(each["state"])
-        needed |= {each[name]["id"] for name in ("release", "before") if name != over}
-        if over is not None:
-            left[each[over]["id"]] = each[over]
-    if not left:
-        return
-    pinned = {each["id"] for each in client.get("releases")["releases"] if "pinned" in each["marks"]}
-    for release_id in sorted(left.keys() & pinned - needed):
-        name = _name(left[release_id])
-        words = f"`ectools netboot releases unpin {name}` lets it go"
-        click.echo(f"{name}: is pinned still, and no rollout needs it: {words}", err=True)
 
 
 COMMAND = rollout

@@ -332,10 +332,11 @@ in
       type = types.ints.between 1 3650;
       default = 90;
       example = 365;
-      # As MAX_BOOTS of ectools/netboot/boots/archive.py has it.
+      # As MAX_BOOTS of ectools/netboot/boots/archive.py and MAX_EVENTS of ectools/netboot/state/interface.py have it.
       description = ''
         Days for which the boots of machines are remembered, of each machine about 200 at most. Its newest one is
-        remembered for as long as the fleet knows it.
+        remembered for as long as the fleet knows it. What was done to the fleet (`ectools fleet log`) is remembered
+        as long, the last 100,000 of it at most.
       '';
     };
 

@@ -360,8 +360,8 @@ in
         default = 3;
         example = 10;
         description = ''
-          How many releases stay beside the current and the previous one. A release that is pinned or being served is
-          never removed.
+          How many releases stay beside the current and the previous one. A release that is pinned, a
+          rollout's, a channel's or being served is never removed.
         '';
       };
 

@@ -21,7 +21,7 @@ from ectools.netboot.boots.model import NodeBoot, NodeStage
 from ectools.netboot.fleet.live import LiveFleet
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.rollout.live import LiveRollouts
-from ectools.netboot.state.interface import StateConflictError, StateEntry, StateEvent
+from ectools.netboot.state.interface import MAX_EVENTS, StateConflictError, StateEntry, StateEvent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -82,8 +82,9 @@ class MemoryStore:
     def __init__(self) -> None:
         self.entries: dict[str, StateEntry] = {}
         self.log: list[StateEvent] = []
+        self.max_events = MAX_EVENTS
         self.error: Exception | None = None
-        self._revision = 0
+        self._revision = self._sequence = 0
         self._watchers: list[tuple[str, asyncio.Queue[StateEntry | None]]] = []
 
     async def get(self, key: str, *, fresh: bool = False) -> StateEntry | None:
@@ -114,10 +115,11 @@ class MemoryStore:
     async def append(
         self, kind: str, *, subject: str, by: str | None = None, data: Mapping[str, Any] | None = None
     ) -> StateEvent:
+        self._sequence += 1
         event = StateEvent(
-            sequence=len(self.log) + 1, at=NOW, kind=kind, subject=subject, by=by, data=data or {}
+            sequence=self._sequence, at=NOW, kind=kind, subject=subject, by=by, data=data or {}
         )
-        self.log.append(event)
+        self.log = [*self.log, event][-self.max_events :]
         return event
 
     async def events(self, *, after: int = 0, limit: int = 1000) -> Sequence[StateEvent]:

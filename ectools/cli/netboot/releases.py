@@ -87,7 +87,10 @@ def unpin(*, config: Path | None, state_dir: str | None, release_id: str) -> Non
 def collect(
     *, config: Path | None, state_dir: str | None, keep: int | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Remove old releases: never one that is current, previous, pinned, or being served."""
+    """Remove old releases.
+
+    Never one that is current, previous, pinned, a rollout's, a channel's, or being served.
+    """
     from ectools.netboot.release.prune import prune as collect_releases
 
     settings = load_state(config, state_dir, **{"release.keep": keep})
@@ -186,7 +189,11 @@ def _open_store(config: Path | None, state_dir: str | None) -> ReleaseStore:
 
 
 def _find_marks(store: ReleaseStore, release: Release) -> list[str]:
-    sets = {"pinned": store.list_pinned(), "withdrawn": store.list_withdrawn()}
+    sets = {
+        "pinned": store.list_pinned(),
+        "rollout": store.list_led(),
+        "withdrawn": store.list_withdrawn(),
+    }
     return [
         *(name for name in ("current", "previous") if store.find_link_id(name) == release.id),
         *(name for name, ids in sets.items() if release.id in ids),

@@ -23,7 +23,8 @@ FRESH_SECONDS = 2.0
 class StagedRelease:
     """A release that is staged. ``systems``: their names; ``staged_at``: Unix seconds; ``size`` in bytes.
 
-    ``marks``: of ``current``, ``previous``, ``pinned``, ``withdrawn`` and ``channel:NAME`` those that it has.
+    ``marks``: of ``current``, ``previous``, ``pinned``, ``rollout``, ``withdrawn`` and ``channel:NAME`` those
+    that it has.
     """
 
     id: str
@@ -55,7 +56,11 @@ class StagedReleases:
     def _read(self) -> Sequence[StagedRelease]:
         store = self._store
         links = {name: store.find_link_id(name) for name in ("current", "previous")}
-        sets = {"pinned": store.list_pinned(), "withdrawn": store.list_withdrawn()}
+        sets = {
+            "pinned": store.list_pinned(),
+            "rollout": store.list_led(),
+            "withdrawn": store.list_withdrawn(),
+        }
         channels = list_followed(store)
         return tuple(
             StagedRelease(

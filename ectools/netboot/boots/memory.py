@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.model import NodeBoot
 
 MAX_UNNAMED = 4096
-"""Machines without a name in the fleet that are remembered: those that came last."""
+"""Machines without a name in the fleet that are remembered, those that came last; as many others may wait for
+the store to forget them.
+"""
 MAX_SUPERSEDED = 4096
 """Boots that are their subject's newest no more, and yet may be reported on."""
 
@@ -130,6 +132,8 @@ class BootMemory:
         self.latest.pop(subject, None)
         self._drop(self.newest.pop(subject))
         self.forgotten[subject] = None
+        while len(self.forgotten) > MAX_UNNAMED:  # who is left there goes after the next start
+            del self.forgotten[next(iter(self.forgotten))]
 
     def _drop(self, live: LiveBoot) -> None:
         self._by_id.pop(live.boot.id, None)

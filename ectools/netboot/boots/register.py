@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.boots.archive import BootArchive, make_id
-from ectools.netboot.boots.counts import BootCounts
 from ectools.netboot.boots.installing import InstallRefusedError, advance, describe_fault
-from ectools.netboot.boots.judge import describe_silence, judge
+from ectools.netboot.boots.judge import describe_silence
 from ectools.netboot.boots.keeping import BootKeeper
 from ectools.netboot.boots.memory import BootMemory, LiveBoot, hash_token
 from ectools.netboot.boots.merge import is_later, merge_boots
 from ectools.netboot.boots.model import BootInstall, BootState, InstallStep, NodeBoot, NodeReport, NodeStage
-from ectools.netboot.state.broadcast import Broadcast
+from ectools.netboot.boots.progress import BootProgress
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
@@ -65,8 +64,8 @@ class BootRegister:
         self._keeper = BootKeeper(self._archive, self._memory)
         self._clock = clock
         self._no_failure_before = clock() + GRACE_SECONDS
-        self._changes: Broadcast[NodeBoot] = Broadcast()
-        self.counts = BootCounts()
+        self._progress = BootProgress(self._memory, clock=clock)
+        self.counts = self._progress.counts
 
     @property
     def latest(self) -> Mapping[str, NodeBoot]:
@@ -80,7 +79,7 @@ class BootRegister:
 
     def changes(self) -> AsyncIterator[NodeBoot | None]:
         """Each boot as it changes, from now on; None where some were missed."""
-        return self._changes.listen()
+        return self._progress.changes.listen()
 
     async def load(self) -> None:
         """Read what the store has. Where it cannot be read, nothing is known of earlier boots."""
@@ -111,14 +110,14 @@ class BootRegister:
                 self._memory.note_kept(live)
         elif newest is None or is_later(boot, newest.boot):
             if newest is not None:
-                self._supersede(boot)
+                self._progress.supersede(boot)
             live = LiveBoot(boot=boot, is_kept=True, is_foreign=True)
             self._memory.enter(live)
         else:
             live = LiveBoot(boot=boot, is_foreign=True)
             self._memory.enter_earlier(live)
         self._memory.bound_journals(live.boot)
-        self._changes.publish(live.boot)
+        self._progress.changes.publish(live.boot)
 
     async def begin(
         self,
@@ -164,11 +163,8 @@ class BootRegister:
         live = self._find_same(boot)
         if live is None:
             live = LiveBoot(boot=boot, token=token)
-            before = self._supersede(boot)
-            self._memory.enter(live)
-            self._memory.begun[boot.subject] = self._memory.begun.get(boot.subject, 0) + 1
-            self.counts.begin(boot)
-            self._changed(live)
+            before = self._progress.supersede(boot)
+            self._progress.begin(live)
             # In this order: a crash between the two leaves one too many, and none too few.
             await self._keeper.write_in_time([live] if before is None else [before, live])
         elif not live.is_kept:
@@ -196,7 +192,7 @@ class BootRegister:
 
     def _see(self, live: LiveBoot | None, stage: NodeStage) -> None:
         if live is not None and stage not in live.boot.stages and live.boot.state is not BootState.HEALTHY:
-            self._reach(live, stage)
+            self._progress.reach(live, stage)
 
     def knows(self, token: str) -> bool:
         """Whether a token is some boot's, and its time is not over."""
@@ -224,9 +220,9 @@ class BootRegister:
         elif boot.state is BootState.HEALTHY:
             raise ReportError("the report's token is unknown, or was used before, or its time is over")
         elif report is not None:
-            self._take_report(live, report, now=now)
+            self._progress.take_report(live, report, now=now)
         elif stage not in boot.stages:
-            self._reach(live, stage)
+            self._progress.reach(live, stage)
         if not live.is_kept:
             await self._keeper.write([live])
         return live.boot
@@ -242,7 +238,7 @@ class BootRegister:
         # Where it began anew, in memory in place of a disk, it is at less than before.
         if live.boot.store_percent != percent:
             live.boot = replace(live.boot, store_percent=percent)
-            self._reach(live, NodeStage.STORE)
+            self._progress.reach(live, NodeStage.STORE)
         return live.boot
 
     def find_reporting(self, token: str) -> NodeBoot | None:
@@ -264,9 +260,10 @@ class BootRegister:
             if boot.state is BootState.FAILED and word.error is None and now <= boot.deadline:
                 boot = replace(boot, state=BootState.BOOTING, why=None, ended=None)  # it tries once more
             live.boot = boot
-            self._reach(live, NodeStage.INSTALLED if word.step is InstallStep.DONE else NodeStage.INSTALLING)
+            is_done = word.step is InstallStep.DONE
+            self._progress.reach(live, NodeStage.INSTALLED if is_done else NodeStage.INSTALLING)
             if (fault := describe_fault(live.boot)) is not None:
-                self._conclude(live, BootState.FAILED, fault, now=now)
+                self._progress.conclude(live, BootState.FAILED, fault, now=now)
         if not live.is_kept:
             await self._keeper.write([live])
         return live.boot
@@ -281,7 +278,7 @@ class BootRegister:
             raise ReportError("the boot's token is unknown, or its machine has begun another boot since")
         if live.boot.update != update:
             live.boot = replace(live.boot, update=update)
-            self._changed(live)
+            self._progress.change(live)
         if not live.is_kept:
             await self._keeper.write([live])
         return live.boot
@@ -294,7 +291,7 @@ class BootRegister:
         for live in list(self._memory.newest.values()):
             patience = FOREIGN_SECONDS if live.is_foreign else 0.0
             if live.boot.state is BootState.BOOTING and now > live.boot.deadline + patience:
-                self._conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
+                self._progress.conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
                 boot = live.boot
                 _log.warning(
                     "a boot has failed",
@@ -346,57 +343,6 @@ class BootRegister:
             for name in ("machine", "client", "release", "system", "install", "from_disk", "after")
         )
         return live if is_same else None
-
-    def _supersede(self, boot: NodeBoot) -> LiveBoot | None:
-        """The subject's newest boot, which is its newest no more, for ``boot``'s sake."""
-        live = self._memory.newest.get(boot.subject)
-        if live is None:
-            return None
-        if live.boot.state is BootState.BOOTING:
-            again = "asked for another boot before it reported on this one"
-            why = again if boot.client == live.boot.client else f"{again}, from {boot.client}"
-            self._conclude(live, BootState.ABANDONED, why, now=boot.started)
-        self._memory.supersede(live)
-        return live
-
-    def _reach(self, live: LiveBoot, stage: NodeStage) -> None:
-        live.token = None
-        if stage not in live.boot.stages:
-            live.boot = replace(live.boot, stages={**live.boot.stages, stage: self._clock()})
-            self.counts.reach(live.boot, stage)
-        self._changed(live)
-
-    def _take_report(self, live: LiveBoot, report: NodeReport, *, now: float) -> None:
-        was_abandoned = live.boot.state is BootState.ABANDONED
-        verdict = judge(live.boot, report, now=now)
-        if NodeStage.UP not in live.boot.stages:
-            self._reach(live, NodeStage.UP)
-        live.boot = replace(live.boot, report=report)
-        if was_abandoned:
-            self._bring_back(live, now=now)
-        self._conclude(live, verdict.state, verdict.why, now=now)
-        self._memory.bound_journals(live.boot)
-
-    def _bring_back(self, live: LiveBoot, *, now: float) -> None:
-        """A boot that was given up is the one that runs, unless the machine has loaded a later one's kernel.
-
-        Somebody else has asked in its name, then, or to have a look.
-        """
-        newest = self._memory.newest.get(live.boot.subject)
-        if newest is None or newest.boot.last_stage is not NodeStage.SCRIPT:
-            return
-        self._conclude(newest, BootState.ABANDONED, "the machine runs what it was given before", now=now)
-        self._memory.bring_back(live, newest=newest)
-
-    def _conclude(self, live: LiveBoot, state: BootState, why: str | None, *, now: float) -> None:
-        live.boot = replace(live.boot, state=state, why=why, ended=now)
-        live.token = None
-        self.counts.conclude(live.boot)
-        self._changed(live)
-
-    def _changed(self, live: LiveBoot) -> None:
-        self._memory.change(live)
-        self._changes.publish(live.boot)
 
 
 def _is_same(report: NodeReport, before: NodeReport | None) -> bool:

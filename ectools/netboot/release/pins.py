@@ -1,4 +1,4 @@
-"""Pinned and withdrawn releases: each is marked by an empty file of its id."""
+"""Releases that are pinned, needed by rollouts, or withdrawn: each is marked by an empty file of its id."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ectools.files import open_regular, sync_directory
 from ectools.netboot.release.store import ReleaseGoneError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from ectools.netboot.release.manifest import Release
@@ -17,12 +18,36 @@ if TYPE_CHECKING:
 
 def pin(store: ReleaseStore, release_id: str) -> Release:
     """Keep a release from being collected; takes the lock. Raises ReleaseGoneError, FileError."""
+    return _mark_staged(store, store.pinned_dir, release_id)
+
+
+def keep_led(store: ReleaseStore, release_id: str) -> Release:
+    """As ``pin``, for a rollout that begins: until ``set_led`` says otherwise."""
+    return _mark_staged(store, store.led_dir, release_id)
+
+
+def set_led(store: ReleaseStore, wanted: Collection[str]) -> None:
+    """These releases, staged or not, are what rollouts need, and no others; takes the lock where that is new.
+
+    Raises StoreError, FileError.
+    """
+    if store.list_led() == set(wanted):
+        return
+    with store.lock():
+        known = store.list_led()
+        for release_id in sorted(set(wanted) - known):
+            mark(store.led_dir, release_id)
+        for release_id in sorted(known - set(wanted)):
+            unmark(store.led_dir, release_id)
+
+
+def _mark_staged(store: ReleaseStore, directory: Path, release_id: str) -> Release:
     store.directory(release_id)
     with store.lock():
         release = store.find(release_id)
         if release is None:
             raise ReleaseGoneError(f"{release_id} is not staged", hint=store.suggest_id(release_id))
-        mark(store.pinned_dir, release_id)
+        mark(directory, release_id)
         return release
 
 
@@ -40,7 +65,7 @@ def withdraw(store: ReleaseStore, release_id: str) -> None:
 
 
 def mark(directory: Path, release_id: str) -> None:
-    """Mark a release in ``pinned`` or ``withdrawn``. Only under the lock. Raises OSError, FileError."""
+    """Mark a release in one of the store's directories. Only under the lock. Raises OSError, FileError."""
     directory.mkdir(mode=0o755, exist_ok=True)
     os.close(open_regular(directory / release_id, flags=os.O_WRONLY | os.O_CREAT, mode=0o644, follow=False))
     sync_directory(directory)

@@ -1,4 +1,4 @@
-"""Removal of old releases, but none that is current, previous, pinned, a channel's, or held by a server."""
+"""Removal of old releases, but none that is current, previous, pinned, a rollout's, a channel's, or held."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Retention(StrEnum):
     CURRENT = "current"
     PREVIOUS = "previous"
     PINNED = "pinned"
+    ROLLOUT = "rollout"
     CHANNEL = "channel"
     RECENT = "recent"
     HELD = "held"
@@ -59,6 +60,7 @@ def prune(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> list[Prun
 def prune_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> Iterator[Pruned]:
     """``prune`` under the lock, which the caller holds; a release is removed when its turn comes."""
     needed = dict.fromkeys(list_followed(store).values(), Retention.CHANNEL)
+    needed |= dict.fromkeys(store.list_led(), Retention.ROLLOUT)
     needed |= dict.fromkeys(store.list_pinned(), Retention.PINNED)
     for retention in (Retention.PREVIOUS, Retention.CURRENT):
         if (release_id := store.find_link_id(retention)) is not None:

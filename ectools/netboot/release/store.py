@@ -4,6 +4,7 @@
     current, previous   relative links to one of them, swapped by rename
     channels/<name>     what a channel was last seen to lead to, and its counter (ECP-0110)
     pinned/<id>         an empty file: this release is never collected
+    led/<id>            an empty file: a rollout leads to this release, or goes back to it; it stays till then
     released/<id>       when the release was published, in seconds since 1970, where that was signed
     withdrawn/<id>      an empty file: somebody went back from this release; staging does not make it current
     .staging/           a release on its way in; for whoever holds .staging.lock, for as long as it takes
@@ -75,6 +76,7 @@ class ReleaseStore:
         self.staging_dir = state_dir / ".staging"
         self.changing_dir = state_dir / ".changing"
         self.pinned_dir = state_dir / "pinned"
+        self.led_dir = state_dir / "led"
         self.released_dir = state_dir / "released"
         self.withdrawn_dir = state_dir / "withdrawn"
         self.channels_dir = state_dir / "channels"
@@ -142,6 +144,10 @@ class ReleaseStore:
     def list_pinned(self) -> frozenset[str]:
         """The ids that are pinned, staged or not."""
         return self._list_marks(self.pinned_dir)
+
+    def list_led(self) -> frozenset[str]:
+        """The ids that rollouts need, staged or not."""
+        return self._list_marks(self.led_dir)
 
     def list_withdrawn(self) -> frozenset[str]:
         """The ids that were rolled back from, staged or not."""

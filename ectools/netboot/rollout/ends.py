@@ -48,7 +48,7 @@ class RolloutEnds:
         self._clock = clock
         self._patience = patience
         self._settling: set[str] = set()
-        self._unsettled: dict[str, str] = {}  # group → why its end has no consequences as yet
+        self._unsettled: dict[str, str] = {}  # group, or a plan's id → why nothing follows as yet
         self._own: dict[str, None] = {}
         self._foreign: dict[str, str] = {}  # a plan's id → the release that another host has stopped
 
@@ -76,6 +76,7 @@ class RolloutEnds:
                 self._report(plan_id, error)
                 return
             self._foreign.pop(plan_id, None)
+            self._unsettled.pop(plan_id, None)
 
     async def settle(self, rollout: Rollout, *, by: str | None = None) -> Rollout:
         """Do what follows from an end; once, but where the server is killed within it, once more."""

@@ -45,6 +45,8 @@ class KeptRollouts:
         self._rollouts: dict[str, Rollout] = {}
         self._revisions: dict[str, int] = {}
         self._changing = asyncio.Lock()
+        self.is_loaded = False
+        """Whether what the store has is known."""
 
     @property
     def by_group(self) -> Mapping[str, Rollout]:
@@ -57,6 +59,7 @@ class KeptRollouts:
             for entry in await self._store.list(ROLLOUTS):
                 if entry.revision != self._revisions.get(_name_group(entry)):
                     self._adopt(_name_group(entry), entry.value, entry.revision)
+            self.is_loaded = True
 
     async def follow(self) -> None:
         """Take over what others write, until cancelled. Raises StateError."""

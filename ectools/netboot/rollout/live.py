@@ -105,6 +105,21 @@ class LiveRollouts:
             return None
         return find_led_release(rollout, "")  # at an end, all have the same
 
+    def list_needed(self) -> frozenset[str] | None:
+        """The ids of the releases that rollouts lead groups to, or go back to; None: the store was not read.
+
+        Also of a group of which the fleet says something else since: it may say what the rollout led it to.
+        """
+        if not self._kept.is_loaded:
+            return None
+        needed: set[str] = set()
+        for group, rollout in self.rollouts.items():
+            if not self._members.has_group(group) or rollout.is_left:
+                continue
+            ends = {find_led_release(rollout, "")}
+            needed |= ends if rollout.has_ended else {rollout.plan.target, rollout.plan.before}
+        return frozenset(needed)
+
     def _is_in_force(self, rollout: Rollout) -> bool:
         return not rollout.is_left and self._members.is_in_force(rollout.plan)
 
@@ -242,6 +257,9 @@ class LiveRollouts:
     def hear(self, node: str) -> None:
         """A node of the fleet that runs has asked what is next."""
         self._heard[node] = self._clock()
+        nodes = self._members.nodes
+        if len(self._heard) > len(nodes):  # some have left it since
+            self._heard = {name: at for name, at in self._heard.items() if name in nodes}
 
     def see(self, boot: NodeBoot) -> None:
         """A boot has changed."""

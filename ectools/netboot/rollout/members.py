@@ -21,6 +21,11 @@ class GroupMembers:
         self._members_of: Fleet | None = None
         self._members: dict[str, list[str]] = {}
 
+    @property
+    def nodes(self) -> Collection[str]:
+        """The names of all nodes of the fleet."""
+        return self._fleet().nodes
+
     def list_all(self, group: str) -> Collection[str]:
         """The names of its nodes."""
         fleet = self._fleet()
@@ -29,6 +34,10 @@ class GroupMembers:
             for node in fleet.nodes.values():
                 self._members.setdefault(node.group or "", []).append(node.name)
         return self._members.get(group, ())
+
+    def has_group(self, group: str) -> bool:
+        """Whether the fleet has it."""
+        return group in self._fleet().groups
 
     def list_free(self, group: str) -> frozenset[str]:
         """Its nodes, without those that are held."""
@@ -41,6 +50,6 @@ class GroupMembers:
 
     def explain_change(self, group: str) -> str:
         """Why a rollout of the group is not in force any more."""
-        if group not in self._fleet().groups:
+        if not self.has_group(group):
             return f"the fleet has no group {group} any more"
         return f"the fleet says another release of the group {group} than at the start"

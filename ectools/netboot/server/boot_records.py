@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
@@ -34,7 +35,8 @@ _FOLLOW_SECONDS = 1.0
 class BootRecords:
     """The records in one state directory.
 
-    ``keep`` gives for how many days boots are remembered, and the names of the fleet's nodes, as they are.
+    ``keep`` gives for how many days boots and events are remembered, and the names of the fleet's nodes, as
+    they are then.
     ``shared``: with which other boot hosts they are shared; None: with none.
     """
 
@@ -88,7 +90,7 @@ class BootRecords:
         work = [
             repeat(self.boots.write, seconds=_WRITE_SECONDS, name="writes boots"),
             repeat(self.boots.expire, seconds=_EXPIRE_SECONDS, name="looks for boots that have failed"),
-            repeat(self._prune, seconds=_PRUNE_SECONDS, name="forgets boots"),
+            repeat(self._prune, seconds=_PRUNE_SECONDS, name="forgets boots and events"),
         ]
         if self._link is not None:
             work += [
@@ -118,6 +120,7 @@ class BootRecords:
         days, nodes = self._keep()
         with contextlib.suppress(StateError):  # the store has said so
             await self.boots.prune(days=days, nodes=nodes)
+            await self.store.prune("", before=time.time() - days * 86400)
 
     async def _close(self) -> None:
         with contextlib.suppress(TimeoutError):

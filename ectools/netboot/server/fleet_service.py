@@ -17,7 +17,6 @@ from ectools.netboot.api.releases import StagedReleases
 from ectools.netboot.api.rights import SocketRights, TokenRights
 from ectools.netboot.api.view import FleetView
 from ectools.netboot.fleet.live import ADDED_NODES, OVERRIDES
-from ectools.netboot.release.pins import pin
 from ectools.netboot.server.boot_hosts import BEAT_SECONDS, BootHosts
 from ectools.netboot.server.shared_state import name_host
 from ectools.netboot.state.interface import StateError
@@ -60,6 +59,7 @@ class FleetService:
         boots: Boots,
         store: StateStore,
         releases: ReleaseStore,
+        pin: Callable[[str], Awaitable[None]],
         health: Callable[[], Awaitable[Mapping[str, Any]]],
         metrics: Callable[[], str],
         tokens: Sequence[str],
@@ -82,7 +82,7 @@ class FleetService:
             rollouts=rollouts,
             boots=boots,
             store=store,
-            pin=partial(_pin, releases),
+            pin=pin,
             releases=staged,
             hosts=self._hosts.describe,
             health=health,
@@ -176,7 +176,3 @@ class FleetService:
 
 def _list_hosts(settings: NetbootSettings) -> list[str]:
     return [settings.hostname, *find_own_names(), *settings.fleet.allowed_hosts]
-
-
-async def _pin(releases: ReleaseStore, release_id: str) -> None:
-    await asyncio.to_thread(pin, releases, release_id)

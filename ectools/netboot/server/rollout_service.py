@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.release.pins import withdraw
+from ectools.netboot.release.pins import keep_led, set_led, withdraw
 from ectools.netboot.release.tags import ReleaseTags
 from ectools.netboot.rollout.live import LiveRollouts
 from ectools.netboot.state.interface import StateError
@@ -30,6 +30,8 @@ _TURN_SECONDS = 1.0
 # That the host which has ended a rollout has to do what follows from it, before another one does.
 _PATIENCE_SECONDS = 30.0
 _MAX_BOOTS = 64
+# That a rollout has to begin once its releases are kept for it.
+_BEGIN_SECONDS = 60.0
 
 
 class RolloutService:
@@ -48,6 +50,10 @@ class RolloutService:
         self._boots = boots
         self._releases = releases
         self._tags = ReleaseTags(releases)
+        self._keeping = asyncio.Lock()
+        self._beginning: dict[str, float] = {}  # a release's id → until when it is kept for that
+        self._needed: frozenset[str] | None = None  # as it was written last
+        self._trouble: str | None = None
         self.rollouts = LiveRollouts(
             store,
             fleet=lambda: fleet.fleet,
@@ -73,13 +79,39 @@ class RolloutService:
         """They are led for the length of the block."""
         follow = repeat(self._follow, seconds=_TURN_SECONDS, name="follows boots for rollouts")
         turns = repeat(self.rollouts.turn, seconds=_TURN_SECONDS, name="leads rollouts")
-        work = [follow, turns]
+        keeps = repeat(self._keep_needed, seconds=_TURN_SECONDS, name="keeps what rollouts need")
+        work = [follow, turns, keeps]
         if self._is_shared:
             work.append(
                 repeat(self._follow_others, seconds=_TURN_SECONDS, name="follows other hosts' rollouts")
             )
         async with tasks(*work):
             yield
+
+    async def keep(self, release_id: str) -> None:
+        """Keep a release from being collected, for a rollout that is about to begin. Raises EcError."""
+        async with self._keeping:
+            self._beginning[release_id] = time.monotonic() + _BEGIN_SECONDS
+            await asyncio.to_thread(keep_led, self._releases, release_id)
+
+    async def _keep_needed(self) -> None:
+        """What rollouts need stays; what none needs any more may be collected."""
+        async with self._keeping:
+            led, now = self.rollouts.list_needed(), time.monotonic()
+            if led is None:  # whatever is kept stays so
+                return
+            self._beginning = {name: until for name, until in self._beginning.items() if until > now}
+            needed = led | self._beginning.keys()
+            if needed == self._needed:
+                return
+            try:
+                await asyncio.to_thread(set_led, self._releases, needed)
+            except EcError as error:
+                if self._trouble != error.message:  # it is tried again, all the time
+                    _log.warning("what rollouts need cannot be marked", reason=error.message)
+                self._trouble = error.message
+            else:
+                self._needed, self._trouble = needed, None
 
     async def _follow_others(self) -> None:
         with contextlib.suppress(StateError):  # the store has said so

@@ -165,6 +165,7 @@ class _Boot:
             boots=self._records.boots,
             store=self._records.store,
             releases=releases,
+            pin=self._rollouts.keep,
             is_shared=plan.shared is not None,
             behind=self._records.count_behind,
             health=self._describe_health,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_VALUE_BYTES = 256 << 10
 """Of one entry or event, encoded."""
+MAX_EVENTS = 100_000
+"""Events that are remembered, the newest, whatever their age."""
 MAX_KEY_LENGTH = 512
 """Characters of a key: words of letters, digits, ``.``, ``_`` and ``-``, joined by ``/``."""
 
@@ -91,11 +93,14 @@ class StateStore(Protocol):
     async def append(
         self, kind: str, *, subject: str, by: str | None = None, data: Mapping[str, Any] | None = None
     ) -> StateEvent:
-        """The event, once it is kept. Raises StateError."""
+        """The event, once it is kept; the oldest make room for it. Raises StateError."""
         ...
 
     async def events(self, *, after: int = 0, limit: int = 1000) -> Sequence[StateEvent]:
-        """At most ``limit`` events whose sequence is above ``after``, oldest first. Raises StateError."""
+        """At most ``limit`` events whose sequence is above ``after``, oldest first. Raises StateError.
+
+        Sequences are given one after the other, and never again: where some are missing, those were pruned.
+        """
         ...
 
     async def prune(self, prefix: str, *, before: float) -> int:

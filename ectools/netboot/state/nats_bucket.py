@@ -18,7 +18,13 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ectools.netboot.state.interface import StateConflictError, StateEntry, StateError, StateUnreachableError
+from ectools.netboot.state.interface import (
+    MAX_EVENTS,
+    StateConflictError,
+    StateEntry,
+    StateError,
+    StateUnreachableError,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -34,8 +40,6 @@ CALL_SECONDS = 1.5
 """That one call has. A server that takes longer counts as one that cannot be reached."""
 CONNECT_SECONDS = 2
 _PING_SECONDS = 5
-MAX_EVENTS = 1_000_000
-"""That the stream keeps; the oldest go first."""
 _DUPLICATE_SECONDS = 3600.0
 _IDENTITY = "meta.id"
 _OPERATION, _MARKER, _EXPECTED = "KV-Operation", "Nats-Marker-Reason", "Nats-Expected-Last-Subject-Sequence"

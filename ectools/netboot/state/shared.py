@@ -182,7 +182,7 @@ class SharedStore:
         return await self._local.events(after=after, limit=limit)
 
     async def prune(self, prefix: str, *, before: float) -> int:
-        """As ``StateStore.prune``; of events those in the copy: the stream bounds itself."""
+        """As ``StateStore.prune``; of events those in the copy: of its stream the server keeps the newest."""
         if not prefix:
             return await self._local.prune("", before=before)
         keys = [each.key for each in await self.copy.list(prefix) if each.changed < before]

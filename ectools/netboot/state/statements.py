@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from ectools.netboot.state.interface import StateConflictError, StateEntry, StateEvent
+from ectools.netboot.state.interface import MAX_EVENTS, StateConflictError, StateEntry, StateEvent
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
 _ENTRY = "SELECT key, value, revision, changed FROM entries"
+# A call: a file from before there was a bound comes to it, and nobody waits for all of that.
+_MAKES_ROOM_FOR = 100
 _EVENT = "SELECT sequence, at, kind, subject, by, data FROM events"
 
 
@@ -45,12 +47,18 @@ def list_entries(connection: sqlite3.Connection, prefix: str) -> Sequence[StateE
 
 
 def append(connection: sqlite3.Connection, event: tuple[float, str, str, str | None, str]) -> int:
-    """The sequence of an event: (at, kind, subject, by, data)."""
+    """The sequence of an event: (at, kind, subject, by, data). The oldest make room for it."""
     cursor = connection.execute(
         "INSERT INTO events (at, kind, subject, by, data) VALUES (?, ?, ?, ?, ?)", event
     )
-    assert cursor.lastrowid is not None  # noqa: S101 - it has inserted a row
-    return cursor.lastrowid
+    sequence = cursor.lastrowid
+    assert sequence is not None  # noqa: S101 - it has inserted a row
+    connection.execute(
+        "DELETE FROM events WHERE sequence IN"
+        " (SELECT sequence FROM events WHERE sequence <= ? ORDER BY sequence LIMIT ?)",
+        (sequence - MAX_EVENTS, _MAKES_ROOM_FOR),
+    )
+    return sequence
 
 
 def list_events(connection: sqlite3.Connection, after: int, limit: int) -> Sequence[StateEvent]:

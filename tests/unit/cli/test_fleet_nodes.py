@@ -13,13 +13,13 @@ import pytest
 from support import golden
 from support.fleet_api import CURRENT, NOW, PREVIOUS, Api, control_socket, make_boot
 
-from ectools.cli import fleet_history, fleet_looks, fleet_nodes, fleet_text
+from ectools.cli import fleet_history, fleet_looks, fleet_nodes, fleet_socket, fleet_text
 from ectools.cli.fleet import COMMAND
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
 from ectools.netboot.fleet.override import ONCE_TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from conftest import Program
@@ -222,6 +222,32 @@ def test_the_log_goes_on(program: Program, sock: Path, monkeypatch: pytest.Monke
     status, out, _ = program(COMMAND, "log", "--follow", "--socket", sock)
     assert status == 130
     assert "node-held" in out
+
+
+def test_who_follows_is_told_of_what_was_forgotten_meanwhile(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of what was forgotten before it asked first: that is no gap."""
+    path, turns = tmp_path / "control.sock", [["hold"], ["release", "hold", "release", "hold"]]
+
+    def do(changes: Sequence[str]) -> None:
+        for change in changes:
+            fleet_socket.open_client(path).post("nodes", "nuc-07", change, body={})
+
+    def wait(_: float) -> None:
+        if not turns:
+            raise KeyboardInterrupt
+        do(turns.pop(0))
+
+    monkeypatch.setattr(fleet_looks, "time", SimpleNamespace(sleep=wait))
+    with control_socket(path, prepare) as api:
+        api.store.max_events = 2
+        do(["hold", "release", "hold", "release"])
+        _, out, err = program(COMMAND, "log", "--follow", "--socket", path)
+    assert [line.split("  ")[0] for line in out.splitlines()] == ["3", "4", "5", "8", "9"]
+    assert [line for line in err.splitlines() if "numbers" in line] == [
+        "numbers 6 to 7 are remembered no more"
+    ]
 
 
 def test_what_is_wrong_is_said(program: Program, sock: Path, tmp_path: Path) -> None:

@@ -60,3 +60,13 @@ def test_machines_without_a_name_are_bounded_and_nodes_are_not(monkeypatch: pyte
     assert list(memory.latest) == ["nuc-0", "nuc-1", "nuc-2", "mac 2", "nuc-3", "mac 3"]
     assert list(memory.forgotten) == ["mac 0", "mac 1"]
     assert memory.find("boot-10") is None
+
+
+def test_those_that_are_to_be_forgotten_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody forgets them while the disk is away."""
+    monkeypatch.setattr(module, "MAX_UNNAMED", 2)
+    memory = BootMemory()
+    for number in range(9):
+        begin(memory, f"mac {number}", number, node=False)
+    assert list(memory.forgotten) == ["mac 5", "mac 6"]
+    assert list(memory.latest) == ["mac 7", "mac 8"]

@@ -12,14 +12,17 @@ from support.staged import make_release, put_release
 
 from ectools.netboot.release import prune as prune_module
 from ectools.netboot.release.age import find_time, note_time
-from ectools.netboot.release.pins import pin
+from ectools.netboot.release.pins import keep_led, pin, set_led
 from ectools.netboot.release.prune import Pruned, Retention, prune, prune_locked
-from ectools.netboot.release.store import ReleaseStore, StoreError
+from ectools.netboot.release.store import ReleaseGoneError, ReleaseStore, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.release.manifest import Release
+
+
+OTHER = "sha256-" + "0" * 32
 
 
 @pytest.fixture
@@ -62,6 +65,32 @@ def test_what_is_needed_and_as_many_of_the_newest_others(store: ReleaseStore) ->
     assert set(store.list_ids()) == {releases[name].id for name in "abefg"}
     assert os.listdir(store.changing_dir) == []
     assert retentions(prune(store, keep=0))["g"] == "removed"
+
+
+def test_what_rollouts_need_stays_for_as_long_as_they_do(store: ReleaseStore) -> None:
+    releases = {name: put(store, name, staged_at=number) for number, name in enumerate("abcd")}
+    assert keep_led(store, releases["a"].id) == releases["a"]
+    set_led(store, {releases["a"].id, releases["b"].id, OTHER})
+    pin(store, releases["b"].id)
+    assert retentions(prune(store, keep=0)) == {
+        "d": "removed",
+        "c": "removed",
+        "b": "pinned",
+        "a": "rollout",
+    }
+    assert store.list_led() == {releases["a"].id, releases["b"].id, OTHER}
+    with pytest.raises(ReleaseGoneError, match="is not staged"):
+        keep_led(store, releases["c"].id)
+    set_led(store, ())
+    assert retentions(prune(store, keep=0)) == {"b": "pinned", "a": "removed"}
+
+
+def test_what_is_marked_already_takes_no_lock(tmp_path: Path) -> None:
+    store = ReleaseStore(tmp_path / "nothing was ever staged")
+    set_led(store, ())
+    assert not store.state_dir.exists()
+    with pytest.raises(StoreError, match="nothing was ever staged"):
+        set_led(store, {OTHER})
 
 
 def test_of_two_that_were_staged_at_once_the_first_by_id_stays(store: ReleaseStore) -> None:
@@ -139,6 +168,7 @@ def test_words_for_people() -> None:
         "current",
         "previous",
         "pinned",
+        "rollout",
         "channel",
         "recent",
         "held",

@@ -168,12 +168,12 @@ def test_ids(store: ReleaseStore) -> None:
 def test_only_ids_are_listed(store: ReleaseStore, release: Release) -> None:
     (store.releases_dir / "notes").mkdir()
     (store.releases_dir / ID).mkdir()
-    for directory in (store.pinned_dir, store.withdrawn_dir):
+    for directory in (store.pinned_dir, store.led_dir, store.withdrawn_dir):
         directory.mkdir()
         (directory / ID).touch()
         (directory / "notes").touch()
     assert store.list_ids() == sorted([ID, release.id])
-    assert store.list_pinned() == store.list_withdrawn() == {ID}
+    assert store.list_pinned() == store.list_led() == store.list_withdrawn() == {ID}
     assert store.list_releases() == [release]
 
 

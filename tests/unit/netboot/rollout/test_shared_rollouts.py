@@ -135,6 +135,7 @@ def test_an_end_is_told_once_and_each_host_withdraws() -> None:
             assert not one.rollouts.rollouts["g"].is_unsettled
             for host in (one, two):
                 assert set(host.withdrawn) == {"new"}
+                assert host.rollouts._ends._unsettled == {}  # nothing of what was refused before
 
     asyncio.run(scenario())
 

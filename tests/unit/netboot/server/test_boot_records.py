@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.shared_stores import until_there
 
 from ectools.netboot.boots.model import NodeStage
 from ectools.netboot.server import boot_records
 from ectools.netboot.server.boot_records import BootRecords
+from ectools.netboot.state import statements
 from ectools.netboot.state.interface import StateError
+from ectools.netboot.state.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,5 +104,22 @@ def test_a_disk_that_hangs_holds_up_neither_start_nor_end(
         await records.start()
         async with records.running():
             pass
+
+    asyncio.run(run())
+
+
+def test_what_was_done_is_forgotten_as_boots_are(tmp_path: Path) -> None:
+    ages = {"old": 90.1, "young": 89.9}
+
+    async def run() -> None:
+        records = make_records(tmp_path)
+        await records.start()
+        assert isinstance(records.store, SqliteStore)
+        for subject, days in ages.items():
+            row = (time.time() - days * 86400, "node-held", subject, None, "{}")
+            await records.store.transact(partial(statements.append, event=row))
+        async with records.running(), asyncio.timeout(60):
+            found = await until_there(records.store.events, lambda found: len(found) < 2)
+        assert [each.subject for each in found] == ["young"]
 
     asyncio.run(run())

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
 from multidict import CIMultiDict, MultiDict
-from support.fleets import make_fleet
+from support.desk_site import DeskSite, run_at_desk
 
 from ectools.netboot.boots.memory import hash_token
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
-from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.fleet.install import NodeInstall
-from ectools.netboot.fleet.live import LiveFleet
 from ectools.netboot.fleet.override import NodeOverride, encode_override, parse_override
-from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.http.handler import RequestInfo
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.server.disk_desk import DiskDesk
-from ectools.netboot.state.interface import StateError
-from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
 MACS = {"a": "02:00:00:00:00:01", "b": "02:00:00:00:00:02"}
@@ -37,31 +30,12 @@ FLEET: dict[str, Any] = {
 }
 
 
-class Site:
-    """What a boot server has of it; ``reopen`` is the next start on the same state."""
+class Site(DeskSite):
+    """What a boot server has of it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.now = 10_000.0
-        self.down = False
+    document = FLEET
 
-    async def open(self) -> None:
-        self.store = SqliteStore(self.directory / STATE_FILE, clock=lambda: self.now)
-        await self.store.start()
-        put = self.store.put
-
-        async def maybe(key: str, value: Any, *, expected: int | None = None) -> int:
-            if self.down:
-                raise StateError("the disk is full")
-            return await put(key, value, expected=expected)
-
-        self.store.put = maybe  # type: ignore[method-assign]
-        self.boots = BootRegister(self.store, clock=lambda: self.now)
-        await self.boots.load()
-        self.fleet = LiveFleet(self.store, clock=lambda: self.now)
-        fleet = make_fleet(**FLEET)
-        self.fleet.set_base(fleet, Roster(fleet), where="fleet.toml")
-        await self.fleet.load()
+    def open_desk(self) -> None:
         self.desk = DiskDesk(
             self.boots,
             self.fleet,
@@ -70,10 +44,6 @@ class Site:
             clock=lambda: self.now,
             wall_clock=lambda: self.now,
         )
-
-    async def reopen(self) -> None:
-        await self.store.close()
-        await self.open()
 
     async def install(self, node: str, token: str = FIRST) -> None:
         install = NodeInstall(
@@ -116,22 +86,8 @@ def _fields(install: NodeInstall) -> dict[str, Any]:
     return value
 
 
-@contextlib.asynccontextmanager
-async def opened(directory: Path) -> AsyncIterator[Site]:
-    site = Site(directory)
-    await site.open()
-    try:
-        yield site
-    finally:
-        await site.store.close()
-
-
 def run(directory: Path, scenario: Callable[[Site], Coroutine[Any, Any, None]]) -> None:
-    async def inside() -> None:
-        async with asyncio.timeout(60), opened(directory) as site:
-            await scenario(site)
-
-    asyncio.run(inside())
+    run_at_desk(Site(directory), scenario)
 
 
 def find_token(words: str) -> str:

@@ -47,6 +47,7 @@ def make_service(
         boots=api.boots,
         store=api.store,
         releases=ReleaseStore(tmp_path / "state"),
+        pin=api.view.pin,
         health=api.view.health,
         metrics=api.view.metrics,
         tokens=[TOKEN],

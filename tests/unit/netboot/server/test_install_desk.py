@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.fleets import make_fleet
+from support.desk_site import DeskSite, run_at_desk
 
 from ectools.errors import EcError
 from ectools.netboot.boots.installing import InstallRefusedError, InstallWord
 from ectools.netboot.boots.model import BootState, InstallStep, NodeStage
-from ectools.netboot.boots.register import BootRegister, ReportError
-from ectools.netboot.fleet.live import ContradictionError, LiveFleet
+from ectools.netboot.boots.register import ReportError
+from ectools.netboot.fleet.live import ContradictionError
 from ectools.netboot.fleet.model import NodeTarget
-from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.server.install_desk import InstallDesk
-from ectools.netboot.state.interface import StateError
-from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
 BASE = "http://192.0.2.10:8080"
@@ -41,40 +36,17 @@ STEPS = [each for each in InstallStep if each is not InstallStep.DONE]
 ALL_STEPS = [*STEPS, InstallStep.DONE]
 
 
-class Site:
-    """What a boot server has of it; ``reopen`` is the next start on the same state."""
+class Site(DeskSite):
+    """What a boot server has of it."""
+
+    document = FLEET
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.now = 10_000.0
-        self.down = False
+        super().__init__(directory)
         self.runs = 0
 
-    async def open(self) -> None:
-        self.store = SqliteStore(self.directory / STATE_FILE, clock=lambda: self.now)
-        await self.store.start()
-        put = self.store.put
-
-        async def maybe(key: str, value: Any, *, expected: int | None = None) -> int:
-            if self.down:
-                raise StateError("the disk is full")
-            return await put(key, value, expected=expected)
-
-        self.store.put = maybe  # type: ignore[method-assign]
-        self.boots = BootRegister(self.store, clock=lambda: self.now)
-        await self.boots.load()
-        self.fleet = LiveFleet(self.store, clock=lambda: self.now)
-        self.set_fleet(FLEET)
-        await self.fleet.load()
+    def open_desk(self) -> None:
         self.desk = InstallDesk(self.boots, self.fleet, clock=lambda: self.now)
-
-    def set_fleet(self, document: dict[str, Any]) -> None:
-        fleet = make_fleet(**document)
-        self.fleet.set_base(fleet, Roster(fleet), where="fleet.toml")
-
-    async def reopen(self) -> None:
-        await self.store.close()
-        await self.open()
 
     def target(self, node: str = "nuc") -> NodeTarget:
         return self.fleet.assign(self.fleet.need(node)).boot
@@ -121,22 +93,8 @@ class Machine:
             await self.say(step)
 
 
-@contextlib.asynccontextmanager
-async def opened(directory: Path) -> AsyncIterator[Site]:
-    site = Site(directory)
-    await site.open()
-    try:
-        yield site
-    finally:
-        await site.store.close()
-
-
 def run(directory: Path, scenario: Callable[[Site], Coroutine[Any, Any, None]]) -> None:
-    async def inside() -> None:
-        async with asyncio.timeout(60), opened(directory) as site:
-            await scenario(site)
-
-    asyncio.run(inside())
+    run_at_desk(Site(directory), scenario)
 
 
 def test_a_node_is_installed_once_and_boots_from_its_disk(tmp_path: Path) -> None:

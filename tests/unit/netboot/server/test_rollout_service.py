@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from support.fleets import make_fleet
 from support.staged import make_release, put_release
 
@@ -13,8 +14,10 @@ from ectools.netboot.boots.model import NodeReport, NodeStage
 from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.fleet.live import LiveFleet
 from ectools.netboot.fleet.roster import Roster
+from ectools.netboot.release.pins import mark
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.rollout.model import RolloutPlan, RolloutState
+from ectools.netboot.server import rollout_service
 from ectools.netboot.server.rollout_service import RolloutService
 from ectools.netboot.state.sqlite import SqliteStore
 
@@ -79,5 +82,64 @@ def test_a_bad_release_goes_back_at_the_first_report_and_is_withdrawn(tmp_path: 
             await until(lambda: target.id in releases.list_withdrawn())
         assert live.assign(FLEET.nodes["a"]).release == "x"
         await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_its_releases_are_kept_while_it_needs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both, also before it has begun; then the one that it ends with; none once its group is gone."""
+    names = ("one", "two")
+    files = {name: {"kernel": name.encode(), "initrd": b"i"} for name in names}
+    one, two = (make_release(files[name]).id for name in names)
+    for name in names:
+        put_release(tmp_path, make_release(files[name]), files[name])
+    releases = ReleaseStore(tmp_path)
+
+    async def scenario() -> None:
+        store = SqliteStore(tmp_path / "state.sqlite3")
+        await store.start()
+        live = LiveFleet(store, clock=time.time)
+        live.set_base(FLEET, Roster(FLEET), where="fleet.toml")
+        service = RolloutService(store, fleet=live, boots=BootRegister(store), releases=releases)
+        mark(releases.led_dir, one)
+        await service._keep_needed()
+        assert releases.list_led() == {one}  # the store was not read yet: nothing is taken away
+        await service.load()
+        for release in (one, two):
+            await service.keep(release)
+        async with service.running(), asyncio.timeout(60):
+            await until(lambda: service._needed == {one, two})
+            plan = RolloutPlan(id="r", group="g", target=two, before=one, base="boot-v1", at=time.time())
+            await service.rollouts.start(plan)
+            monkeypatch.setattr(rollout_service, "_BEGIN_SECONDS", 0.0)
+            for release in (one, two):
+                await service.keep(release)
+            await until(lambda: service._needed == {one, two})
+            assert releases.list_led() == {one, two}
+            await service.rollouts.abort("g", by=None)
+            await until(lambda: releases.list_led() == {one})
+        again = RolloutService(store, fleet=live, boots=BootRegister(store), releases=releases)
+        await again.load()
+        mark(releases.led_dir, two)
+        live.set_base(make_fleet(groups={}, nodes={}), Roster(make_fleet()), where="fleet.toml")
+        async with again.running(), asyncio.timeout(60):
+            await until(lambda: not releases.list_led())
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_who_has_left_the_fleet_is_not_remembered_as_heard_of(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = SqliteStore(tmp_path / "state.sqlite3")
+        live = LiveFleet(store, clock=time.time)
+        boots, releases = BootRegister(store), ReleaseStore(tmp_path)
+        rollouts = RolloutService(store, fleet=live, boots=boots, releases=releases).rollouts
+        live.set_base(FLEET, Roster(FLEET), where="fleet.toml")
+        for number in range(50):
+            rollouts.hear(f"added-and-removed-{number}")
+        for node in FLEET.nodes:
+            rollouts.hear(node)
+        assert rollouts._heard.keys() == set(FLEET.nodes)
 
     asyncio.run(scenario())

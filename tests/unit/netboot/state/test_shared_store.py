@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.nats_servers import NATS_SERVERS, NatsServer, Wire, start_nats
 from support.shared_stores import open_shared, take_mine, until, until_there
 
-from ectools.netboot.state import shared, shared_view
+from ectools.netboot.state import nats_bucket, shared, shared_view, statements
 from ectools.netboot.state.interface import StateConflictError, StateError, StateUnreachableError
 from ectools.netboot.state.shared import SHARED_FILE, SharedStore
 
@@ -441,3 +441,39 @@ def test_a_disk_that_has_failed_is_read_onto_anew(
             assert two.view.is_whole
 
     asyncio.run(scenario())
+
+
+def test_of_events_the_newest_are_kept_here_and_there(
+    server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for who was away while those that it had not read made room."""
+    for module in (statements, nats_bucket):
+        monkeypatch.setattr(module, "MAX_EVENTS", 4)
+
+    async def say(one: SharedStore, subjects: str) -> None:
+        for subject in subjects:
+            await one.append("k", subject=subject)
+        await settled(one)
+
+    async def has(store: SharedStore, subjects: str) -> None:
+        await until_there(store.events, lambda found: "".join(each.subject for each in found) == subjects)
+
+    async def overflow() -> None:
+        bucket = name_bucket()
+        async with open_shared(tmp_path / "one", server.url, bucket=bucket) as one:
+            await say(one, "ab")
+            async with open_shared(tmp_path / "two", server.url, bucket=bucket) as two:
+                await has(two, "ab")
+                (_, last) = await two.events()
+            await say(one, "cdefgh")
+            await has(one, "efgh")
+            async with open_shared(tmp_path / "two", server.url, bucket=bucket) as two:
+                await has(two, "efgh")
+                later = await two.events(after=last.sequence)
+                assert [each.subject for each in later] == list("efgh")
+                await say(one, "i")
+                await has(two, "fghi")
+            async with open_shared(tmp_path / "new", server.url, bucket=bucket) as new:
+                await has(new, "fghi")
+
+    asyncio.run(overflow())

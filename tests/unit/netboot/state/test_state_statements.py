@@ -45,3 +45,30 @@ def test_so_many_are_pruned_at_once(connection: sqlite3.Connection) -> None:
     assert [each.key for each in statements.list_entries(connection, "a/")] == ["a/4"]
     assert statements.prune_some(connection, "", before=2.0, limit=9) == ["1", "2"]
     assert [each.sequence for each in statements.list_events(connection, 0, 9)] == [3, 4, 5]
+
+
+def test_the_oldest_events_make_room_and_no_number_is_given_again(
+    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "MAX_EVENTS", 3)
+    event = (1.0, "kind", "subject", None, "{}")
+    assert [statements.append(connection, event) for _ in range(5)] == [1, 2, 3, 4, 5]
+    assert [each.sequence for each in statements.list_events(connection, 0, 9)] == [3, 4, 5]
+    assert [each.sequence for each in statements.list_events(connection, 1, 9)] == [3, 4, 5]
+    assert len(statements.prune_some(connection, "", before=2.0, limit=9)) == 3
+    assert statements.append(connection, event) == 6
+
+
+def test_a_log_from_before_there_was_a_bound_comes_to_it_step_by_step(
+    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = (1.0, "kind", "subject", None, "{}")
+    for _ in range(20):
+        statements.append(connection, event)
+    monkeypatch.setattr(statements, "MAX_EVENTS", 5)
+    monkeypatch.setattr(statements, "_MAKES_ROOM_FOR", 4)
+    counts = []
+    for _ in range(7):
+        statements.append(connection, event)
+        counts.append(len(statements.list_events(connection, 0, 99)))
+    assert counts == [17, 14, 11, 8, 5, 5, 5]
