@@ -28,6 +28,7 @@ from ectools.netboot.state.interface import (
     StateError,
     StateUnreachableError,
 )
+from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
     import ssl
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
     from ectools.netboot.state.nats_access import NatsAddress, NatsCredentials
-    from ectools.netboot.state.unreadable import UnreadableLog
 
 CALL_SECONDS = 1.5
 """That one call has. A server that takes longer counts as one that cannot be reached."""
@@ -320,7 +320,7 @@ async def open_bucket(
     tls: ssl.SSLContext | None,
     *,
     name: str,
-    unreadable: UnreadableLog,
+    unreadable: UnreadableLog | None = None,
 ) -> NatsBucket:
     """A connection to one of the servers, in a few seconds. ``name`` is what the server's own lists show.
 
@@ -359,7 +359,7 @@ async def open_bucket(
             )
     except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
         raise explain_trouble(error) from error
-    bucket = NatsBucket(client, address.bucket, unreadable)
+    bucket = NatsBucket(client, address.bucket, unreadable or UnreadableLog())
     bucket.closed = ended
     try:
         await bucket.prepare()
