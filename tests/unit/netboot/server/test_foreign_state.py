@@ -77,7 +77,11 @@ DOCUMENTS: dict[str, Any] = {
     ),
     "nodes.c": {"node": {"group": "g", "match": {"serial": "S-c"}}, "at": NOW, "by": None},
     "hosts.boot-9": {
-        **{"address": "http://b", "version": "1", "started": NOW, "behind": 0, "dropped": 0},
+        "address": "http://b",
+        "version": "1",
+        "started": NOW,
+        "behind": 0,
+        "dropped": 0,
         "releases": [{"id": "i", "tag": None, "marks": ["current"]}],
     },
     "of.nobody": {"a": 1},
@@ -272,18 +276,32 @@ def test_whatever_others_write_a_host_goes_on_and_answers(
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         numbers = iter(range(1, 100_000))
 
-        async def begin() -> tuple[contextlib.AsyncExitStack, Host, NatsStranger]:
-            async with contextlib.AsyncExitStack() as opened:
-                host = Host(tmp_path / "host", server.url, listener)
-                await opened.enter_async_context(host.running())
-                stranger = await opened.enter_async_context(open_stranger(server.url, BUCKET))
-                return opened.pop_all(), host, stranger
-            raise AssertionError
+        ended, ready = asyncio.Event(), asyncio.Event()
+        there: list[tuple[Host, NatsStranger]] = []
 
-        opened, host, stranger = runner.run(begin())
-        stack.callback(lambda: runner.run(opened.aclose()))
+        async def serve() -> None:
+            host = Host(tmp_path / "host", server.url, listener)
+            async with host.running(), open_stranger(server.url, BUCKET) as stranger:
+                there.append((host, stranger))
+                ready.set()
+                await ended.wait()
 
-        @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+        async def begin() -> asyncio.Task[None]:
+            serving = asyncio.create_task(serve())
+            await asyncio.wait(
+                {serving, asyncio.create_task(ready.wait())}, return_when=asyncio.FIRST_COMPLETED
+            )
+            return serving
+
+        async def end() -> None:
+            ended.set()
+            await serving
+
+        serving = runner.run(begin())
+        stack.callback(lambda: runner.run(end()))
+        ((host, stranger),) = there
+
+        @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
         @given(words=st.lists(WORDS, min_size=1, max_size=6))
         def law(words: list[tuple[str | None, Any]]) -> None:
             async def scenario() -> None:
@@ -297,7 +315,12 @@ def test_whatever_others_write_a_host_goes_on_and_answers(
 
         # As it is, and each of it spoilt in the way that an earlier version stopped at.
         runner.run(
-            say(stranger, host, [(name, {"t": NOW, "v": DOCUMENTS[name]}) for name in DOCUMENTS], 99_999)
+            say(
+                stranger,
+                host,
+                [(name, {"t": NOW, "v": DOCUMENTS[name]}) for name in DOCUMENTS],
+                next(numbers),
+            )
         )
         assert runner.run(host.store.get("of/nobody")) is not None
         law()
