@@ -8,6 +8,8 @@ the work is done. What the work raises is logged, with its traceback, and counte
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _REPORT_SECONDS = 60.0
+_FAILED_TURNS = 3
+# Of a turn that lasts, because it follows something.
+_GOES_WELL_SECONDS = 60.0
 
 
 class Guard:
@@ -98,15 +103,48 @@ class Periodic:
             self.last_success = self._loop.time()
 
 
-async def repeat(work: Callable[[], Awaitable[object]], *, seconds: float, name: str) -> None:
-    """``Periodic`` for what has to be waited for: until cancelled, with ``seconds`` between two turns."""
-    guard = Guard(name, clock=asyncio.get_running_loop().time)
-    while True:
+class Jobs:
+    """What ``repeat`` does for one program, and which of it fails again and again. ``clock`` is monotonic."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._jobs: list[_Job] = []
+
+    async def repeat(self, work: Callable[[], Awaitable[object]], *, seconds: float, name: str) -> None:
+        """``Periodic`` for what has to be waited for: until cancelled, ``seconds`` between two turns."""
+        job = _Job(guard=Guard(name, clock=self._clock))
+        self._jobs.append(job)
         try:
-            await work()
-        except Exception as error:
-            guard.report(error)
-        await asyncio.sleep(seconds)
+            while True:
+                job.began = self._clock()
+                try:
+                    await work()
+                except Exception as error:
+                    is_long = self._clock() - job.began > _GOES_WELL_SECONDS
+                    job.failed = 1 if is_long else job.failed + 1
+                    job.guard.report(error)
+                else:
+                    job.failed = 0
+                job.began = None
+                await asyncio.sleep(seconds)
+        finally:
+            self._jobs.remove(job)
+
+    def list_failing(self) -> list[str]:
+        """The names of those whose last turns have all failed, and which have not gone well since."""
+        now = self._clock()
+        return sorted(
+            job.guard.name
+            for job in self._jobs
+            if job.failed >= _FAILED_TURNS and (job.began is None or now - job.began <= _GOES_WELL_SECONDS)
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class _Job:
+    guard: Guard
+    began: float | None = None
+    failed: int = 0
 
 
 def report_unseen_failures(loop: asyncio.AbstractEventLoop) -> None:

@@ -173,7 +173,7 @@ def draw_event(event: Mapping[str, Any]) -> str:
     parts = (
         f"{event['sequence']}",
         show_time(event["at"]),
-        event["kind"],
+        show_text(event["kind"]),
         show_text(event["subject"]),
         by,
         data,

@@ -76,6 +76,11 @@ def rollout() -> None:
     metavar="SECONDS",
     help="Not heard of for so long, a node is off, and holds no wave up.  [default: a day]",
 )
+@click.option(
+    "--unstaged-hosts",
+    is_flag=True,
+    help="Start where another boot host has not staged the release, too: who asks there is not led on.",
+)
 @socket_option
 def start(
     *,
@@ -86,6 +91,7 @@ def start(
     max_failures: int,
     within: float | None,
     off_after: float | None,
+    unstaged_hosts: bool,
     sock: Path | None,
 ) -> None:
     """Give RELEASE, a tag or an id, to the nodes of a group as they boot: a few, then more, then all.
@@ -95,6 +101,8 @@ def start(
     """
     body: dict[str, Any] = {"release": release, "group": group, "canary": canary, "waves": waves}
     body["max_failures"] = max_failures
+    if unstaged_hosts:
+        body["unstaged_hosts"] = True
     body |= {name: each for name, each in (("within", within), ("off_after", off_after)) if each is not None}
     found = open_client(sock).post("rollouts", body=body)
     counts = ", ".join(map(str, found["waves"]))

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 _MAX_WAVES = 20
 _MAX_COUNT = 10_000
-_FIELDS = frozenset({"group", "release", "canary", "waves", "max_failures", "within", "off_after"})
+_FIELDS = frozenset(
+    {"group", "release", "canary", "waves", "max_failures", "within", "off_after", "unstaged_hosts"}
+)
 
 
 class RolloutRoutes:
@@ -70,12 +72,31 @@ class RolloutRoutes:
         by = self._rights.require_user(request)
         if not self._all_rights:
             raise ForbiddenError("a rollout is started on the boot host (ectools rollout start)")
-        plan = await self._plan(await read_json_body(request), by=by)
+        body = await read_json_body(request)
+        plan = await self._plan(body, by=by)
         self._rollouts.check_start(plan)
+        if not _read_flag(body, "unstaged_hosts"):
+            self._check_hosts(plan, await self._view.hosts())
         for release_id in (plan.target, plan.before):
             # Neither may be collected while nodes boot it.
             await self._view.pin(release_id)
         return await self._answer(await self._rollouts.start(plan), status=201)
+
+    def _check_hosts(self, plan: RolloutPlan, hosts: Sequence[Mapping[str, Any]]) -> None:
+        """Raises ContradictionError where a boot host that is up cannot serve what the group's nodes get."""
+        lacking = [
+            f"{host['name']} has not staged {release_id}"
+            for host in hosts
+            if host["up"] and not host["here"]
+            for release_id in (plan.target, plan.before)
+            if release_id not in {each["id"] for each in host["releases"]}
+        ]
+        if lacking:
+            raise ContradictionError(
+                f"{plan.group}: {show_list(lacking, joint='; ')}",
+                hint="stage it there (`ectools netboot stage --tag TAG`), which is heard of in seconds; or"
+                " start with --unstaged-hosts: nodes that ask there go on with what they have",
+            )
 
     async def _plan(self, body: Mapping[str, Any], *, by: str) -> RolloutPlan:
         unknown = sorted(set(body) - _FIELDS)
@@ -154,6 +175,13 @@ def _need_staged(staged: Sequence[StagedRelease], wanted: str | None) -> StagedR
         hint = did_you_mean(wanted or "", known) or f"staged are: {show_list(known)}"
         raise ContradictionError(f"{what}: is not staged here", hint=hint)
     return found
+
+
+def _read_flag(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise InputError(f"{name}: true or false was expected")
+    return value
 
 
 def _read_count(body: Mapping[str, Any], name: str, *, least: int) -> int:

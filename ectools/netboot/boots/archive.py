@@ -12,16 +12,14 @@ import hashlib
 import secrets
 from typing import TYPE_CHECKING
 
-from ectools import log
 from ectools.netboot.boots.encode import decode_boot, encode_boot
+from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.state.interface import StateEntry, StateStore
-
-_log = log.Log(__name__)
 
 MAX_BOOTS = 200
 """Of one subject that ``trim`` leaves, whatever their age."""
@@ -38,19 +36,17 @@ class BootArchive:
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
+        self._unreadable = UnreadableLog()
 
     async def load(self) -> Sequence[NodeBoot]:
         """The newest of each subject, the oldest of them first. What cannot be read is left out, and said."""
         entries = await self._store.list("latest/")
-        boots = await asyncio.to_thread(_decode_all, entries)
-        if len(boots) < len(entries):
-            count = len(entries) - len(boots)
-            _log.warning("boots that are remembered cannot be read; they are left out", count=count)
+        boots = await asyncio.to_thread(self._decode_all, entries)
         return sorted(boots, key=lambda each: each.started)
 
     def watch(self) -> AsyncIterator[NodeBoot | None]:
         """Each subject's newest boot as it is written from now on; None where all are to be read anew."""
-        return _decode_changes(self._store.watch("latest/"))
+        return self._decode_changes(self._store.watch("latest/"))
 
     async def put(self, boot: NodeBoot, *, is_newest: bool) -> None:
         digest = _digest(boot.subject)
@@ -60,14 +56,14 @@ class BootArchive:
     async def list_earlier(self, subject: str) -> Sequence[NodeBoot]:
         """A subject's boots before its newest one, the newest first."""
         entries = await self._store.list(f"boots/{_digest(subject)}/")
-        return _decode_all(entries[::-1])
+        return self._decode_all(entries[::-1])
 
     async def find_earlier(self, boot_id: str) -> NodeBoot | None:
         """The boot of an id, if it is not its subject's newest; None where there is none."""
         if not (boot_id.isascii() and boot_id.isalnum() and _DIGEST < len(boot_id) < 3 * _DIGEST):
             return None
         entry = await self._store.get(f"boots/{boot_id[:_DIGEST]}/{boot_id}")
-        return None if entry is None else _decode(entry)
+        return None if entry is None else self._decode(entry)
 
     async def forget(self, subject: str) -> None:
         """All boots of a subject."""
@@ -84,23 +80,27 @@ class BootArchive:
         """How many were forgotten that were last changed before that time, and are no subject's newest."""
         return await self._store.prune("boots/", before=before)
 
+    def _decode(self, entry: StateEntry) -> NodeBoot | None:
+        try:
+            boot = decode_boot(entry.value)
+            digest = _digest(boot.subject)
+            if digest != entry.key.split("/")[1] or not boot.id.startswith(digest):
+                raise ValueError("no boot: it is another subject's")
+        except ValueError as error:
+            self._unreadable.tell(entry.key, error)
+            return None
+        return boot
+
+    def _decode_all(self, entries: Sequence[StateEntry]) -> list[NodeBoot]:
+        return [boot for each in entries if (boot := self._decode(each)) is not None]
+
+    async def _decode_changes(
+        self, changes: AsyncIterator[StateEntry | None]
+    ) -> AsyncIterator[NodeBoot | None]:
+        async for entry in changes:
+            if entry is None or (boot := self._decode(entry)) is not None:
+                yield None if entry is None else boot
+
 
 def _digest(subject: str) -> str:
     return hashlib.sha256(subject.encode()).hexdigest()[:_DIGEST]
-
-
-def _decode(entry: StateEntry) -> NodeBoot | None:
-    try:
-        return decode_boot(entry.value)
-    except ValueError:
-        return None
-
-
-async def _decode_changes(changes: AsyncIterator[StateEntry | None]) -> AsyncIterator[NodeBoot | None]:
-    async for entry in changes:
-        if entry is None or (boot := _decode(entry)) is not None:
-            yield None if entry is None else boot
-
-
-def _decode_all(entries: Sequence[StateEntry]) -> list[NodeBoot]:
-    return [boot for each in entries if (boot := _decode(each)) is not None]

@@ -5,6 +5,7 @@ What a later version has added is ignored, and what an earlier one did not have 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.boots.model import (
@@ -15,7 +16,22 @@ from ectools.netboot.boots.model import (
     InstallStep,
     NodeBoot,
     NodeReport,
+    NodeStage,
     UpdateStep,
+)
+from ectools.netboot.state.decode import (
+    MAX_LONG_TEXT,
+    need_list,
+    need_mapping,
+    need_number,
+    need_text,
+    read_count,
+    read_flag,
+    read_period,
+    read_text,
+    read_text_if_any,
+    read_time,
+    read_time_if_any,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +43,11 @@ _BOOT = (
 )
 _LATER = ("store_percent",)
 """What stands there where it is not None alone."""
+# It becomes a part of a key.
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_MAX_LISTED = 1024
+# Of a node's own clock, which may be wrong, and of its systemd.
+_MAX_TOLD = 1e12
 _INSTALL = ("order", "run", "percent", "disk", "error")
 _REPORT = ("release", "system", "healthy", "journal", "clock")
 
@@ -65,34 +86,84 @@ def encode_update(update: BootUpdate) -> dict[str, Any]:
 def decode_boot(raw: Mapping[str, Any]) -> NodeBoot:
     """Raises ValueError: it is no boot that this program has written."""
     try:
-        return NodeBoot(
-            **{name: raw[name] for name in (*_BOOT, *_LATER) if name in raw},
-            state=BootState(raw["state"]),
-            stages={stage: float(raw["stages"][stage]) for stage in STAGES if stage in raw["stages"]},
-            report=None if raw.get("report") is None else _decode_report(raw["report"]),
-            install=None if raw.get("install") is None else _decode_install(raw["install"]),
-            from_disk=raw.get("from_disk", False) is True,
-            update=None if raw.get("update") is None else _decode_update(raw["update"]),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
+        return _decode_boot(raw)
+    except ValueError as error:
         raise ValueError(f"no boot: {error}") from error
 
 
+def _decode_boot(raw: Mapping[str, Any]) -> NodeBoot:
+    boot_id = read_text(raw, "id")
+    if _ID.fullmatch(boot_id) is None:
+        raise ValueError("id: none")
+    stages = need_mapping(raw.get("stages"), "stages")
+    if NodeStage.SCRIPT not in stages:
+        raise ValueError("stages: it has not begun")
+    report, install, update = (raw.get(name) for name in ("report", "install", "update"))
+    return NodeBoot(
+        id=boot_id,
+        token_hash=read_text(raw, "token_hash"),
+        machine=read_text(raw, "machine"),
+        release=read_text(raw, "release"),
+        system=read_text(raw, "system"),
+        node=read_text_if_any(raw, "node"),
+        group=read_text_if_any(raw, "group"),
+        tag=read_text_if_any(raw, "tag"),
+        store_path=read_text_if_any(raw, "store_path"),
+        client=read_text_if_any(raw, "client"),
+        within=read_period(raw, "within", otherwise=NodeBoot.within),
+        stages={stage: read_time(stages, stage) for stage in STAGES if stage in stages},
+        state=BootState(read_text(raw, "state")),
+        why=read_text_if_any(raw, "why", most=MAX_LONG_TEXT),
+        report=None if report is None else _decode_report(need_mapping(report, "report")),
+        ended=read_time_if_any(raw, "ended"),
+        install=None if install is None else _decode_install(need_mapping(install, "install")),
+        store_percent=_read_percent(raw, "store_percent"),
+        from_disk=read_flag(raw, "from_disk"),
+        update=None if update is None else _decode_update(need_mapping(update, "update")),
+        after=read_text_if_any(raw, "after"),
+    )
+
+
 def _decode_install(raw: Mapping[str, Any]) -> BootInstall:
-    step = raw["step"]
-    known = {name: raw[name] for name in _INSTALL if name in raw}
-    return BootInstall(**known, step=None if step is None else InstallStep(step))
+    step = read_text_if_any(raw, "step")
+    return BootInstall(
+        order=read_text(raw, "order"),
+        run=read_text_if_any(raw, "run"),
+        step=None if step is None else InstallStep(step),
+        percent=_read_percent(raw, "percent"),
+        disk=read_text_if_any(raw, "disk"),
+        error=read_text_if_any(raw, "error", most=MAX_LONG_TEXT),
+    )
 
 
 def _decode_update(raw: Mapping[str, Any]) -> BootUpdate:
     return BootUpdate(
-        release=raw["release"], step=UpdateStep(raw["step"]), at=float(raw["at"]), error=raw.get("error")
+        release=read_text(raw, "release"),
+        step=UpdateStep(read_text(raw, "step")),
+        at=read_time(raw, "at"),
+        error=read_text_if_any(raw, "error", most=MAX_LONG_TEXT),
     )
 
 
 def _decode_report(raw: Mapping[str, Any]) -> NodeReport:
+    seconds = need_mapping(raw.get("seconds"), "seconds")
+    if len(seconds) > _MAX_LISTED:
+        raise ValueError("seconds: too many")
+    failed = need_list(raw.get("failed"), "failed", most=_MAX_LISTED)
+    clock = raw.get("clock")
     return NodeReport(
-        **{name: raw[name] for name in _REPORT if name in raw},
-        seconds=dict(raw["seconds"]),
-        failed=tuple(raw["failed"]),
+        release=read_text_if_any(raw, "release"),
+        system=read_text_if_any(raw, "system"),
+        healthy=read_flag(raw, "healthy", otherwise=True),
+        seconds={
+            need_text(part, "seconds"): need_number(each, "seconds", most=_MAX_TOLD)
+            for part, each in seconds.items()
+        },
+        failed=tuple(need_text(each, "failed") for each in failed),
+        journal=read_text_if_any(raw, "journal", most=MAX_LONG_TEXT) or "",
+        clock=None if clock is None else need_number(clock, "clock", most=_MAX_TOLD),
     )
+
+
+def _read_percent(raw: Mapping[str, Any], name: str) -> int | None:
+    return None if raw.get(name) is None else read_count(raw, name, most=100)

@@ -17,6 +17,7 @@ from ectools.errors import ProblemsError
 from ectools.netboot.fleet.build import build_part
 from ectools.netboot.fleet.load import FLEET, accepts, load_fleet_schema
 from ectools.netboot.fleet.machine import list_keys
+from ectools.netboot.state.decode import need_mapping, read_text_if_any, read_time
 from ectools.parsing import Problems
 from ectools.schemas import validate_document
 from ectools.suggest import did_you_mean
@@ -58,8 +59,9 @@ def build_added(name: str, raw: Mapping[str, Any], *, at: float, by: str | None)
 def parse_added(name: str, value: Mapping[str, Any]) -> AddedNode:
     """The node of an entry. Raises ValueError for what this program would not write."""
     try:
-        return build_added(name, value["node"], at=float(value["at"]), by=value["by"])
-    except (KeyError, TypeError, AttributeError, ProblemsError) as error:
+        raw = need_mapping(value.get("node"), "node")
+        return build_added(name, raw, at=read_time(value, "at"), by=read_text_if_any(value, "by"))
+    except (ValueError, ProblemsError) as error:
         raise ValueError(f"no node: {error}") from error
 
 

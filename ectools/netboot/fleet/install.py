@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ectools.netboot.state.decode import read_flag, read_text, read_text_if_any, read_time
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -124,7 +126,16 @@ def describe_plan(plan: InstallPlan) -> dict[str, Any]:
 
 
 def parse_install(value: Mapping[str, Any]) -> NodeInstall:
-    """What the store has of an installation. Raises TypeError, ValueError."""
-    known = {each.name for each in fields(NodeInstall)}
-    read = {name: each for name, each in value.items() if name in known}
-    return NodeInstall(**{**read, "at": float(value["at"])})
+    """What the store has of an installation. Raises ValueError."""
+    return NodeInstall(
+        order=read_text(value, "order"),
+        at=read_time(value, "at"),
+        boot_id=read_text(value, "boot_id"),
+        disk=read_text(value, "disk"),
+        system=read_text(value, "system"),
+        release=read_text(value, "release"),
+        done=read_flag(value, "done"),
+        leads=read_flag(value, "leads"),
+        credential=read_text_if_any(value, "credential"),
+        next_credential=read_text_if_any(value, "next_credential"),
+    )

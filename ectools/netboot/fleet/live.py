@@ -26,6 +26,7 @@ from ectools.netboot.fleet.override import (
 )
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.state.interface import StateConflictError
+from ectools.netboot.state.unreadable import UnreadableLog
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class LiveFleet:
         self._overrides: dict[str, NodeOverride] = {}
         self._revisions: dict[str, int] = {}
         self._changing = asyncio.Lock()
+        self._unreadable = UnreadableLog()
         self.left_out: dict[str, str] = {}
         """Nodes that were added, and contradict what was written since → why."""
         self.on_change: list[Callable[[str], None]] = []
@@ -269,7 +271,7 @@ class LiveFleet:
         try:
             return parse(entry.value)
         except ValueError as error:
-            _log.error("an entry of the state cannot be used", key=entry.key, reason=str(error))
+            self._unreadable.tell(entry.key, error)
             return None
 
     def _put_added(self, name: str, added: AddedNode | None, revision: int) -> None:

@@ -15,6 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.fleet.install import FIRST_ORDER, NodeInstall, name_order, parse_install
 from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.state.decode import (
+    MAX_LONG_TEXT,
+    need_mapping,
+    read_text,
+    read_text_if_any,
+    read_time,
+    read_time_if_any,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,14 +96,33 @@ def encode_override(override: NodeOverride) -> dict[str, Any]:
 
 def parse_override(value: Mapping[str, Any]) -> NodeOverride:
     """The override of an entry. Raises ValueError for what this program would not write."""
+    hold, once, install = (value.get(name) for name in ("hold", "once", "install"))
     try:
-        hold, once, install = value["hold"], value["once"], value.get("install")
+        if not {"hold", "once"} <= value.keys():
+            raise ValueError("hold and once are not there")
         return NodeOverride(
-            hold=None if hold is None else NodeHold(**{**hold, "at": float(hold["at"])}),
-            once=None
-            if once is None
-            else BootOnce(**{**once, "boot": NodeTarget(once["boot"]), "at": float(once["at"])}),
-            install=None if install is None else parse_install(install),
+            hold=None if hold is None else _parse_hold(need_mapping(hold, "hold")),
+            once=None if once is None else _parse_once(need_mapping(once, "once")),
+            install=None if install is None else parse_install(need_mapping(install, "install")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except ValueError as error:
         raise ValueError(f"no override: {error}") from error
+
+
+def _parse_hold(raw: Mapping[str, Any]) -> NodeHold:
+    return NodeHold(
+        at=read_time(raw, "at"),
+        by=read_text_if_any(raw, "by"),
+        why=read_text_if_any(raw, "why", most=MAX_LONG_TEXT),
+    )
+
+
+def _parse_once(raw: Mapping[str, Any]) -> BootOnce:
+    return BootOnce(
+        boot=NodeTarget(read_text(raw, "boot")),
+        at=read_time(raw, "at"),
+        release=read_text_if_any(raw, "release"),
+        by=read_text_if_any(raw, "by"),
+        given=read_time_if_any(raw, "given"),
+        boot_id=read_text_if_any(raw, "boot_id"),
+    )

@@ -289,12 +289,10 @@ class RequestHandler:
         root_is_there, of_router = await asyncio.gather(
             self._files.is_root_there(), self._report_router(info)
         )
-        body = {
-            "status": "ok" if root_is_there else "failed",
-            "root": root_is_there,
-            **self._report(),
-            **of_router,
-        }
+        # The router may say that it is less than well.
+        body = {"status": "ok", "root": root_is_there, **self._report(), **of_router}
+        if not root_is_there:
+            body["status"] = "failed"
         return MemoryReply(
             status=200 if root_is_there else 503,
             headers={"Content-Type": "application/json", **_COMMON},

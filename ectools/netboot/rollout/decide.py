@@ -48,6 +48,16 @@ def find_led_release(rollout: Rollout, node: str) -> str:
             return plan.before
 
 
+def list_fallbacks(rollout: Rollout, node: str, ran: str | None) -> list[str]:
+    """What a node may boot where a boot host has not staged what it is led to: ids, the best first.
+
+    ``ran``: the release with which it was healthy last. What has failed the rollout is none of them.
+    """
+    plan, led = rollout.plan, find_led_release(rollout, node)
+    bad = {plan.target} if rollout.has_ended and rollout.state is not RolloutState.DONE else set()
+    return [each for each in dict.fromkeys((ran, plan.before)) if each and each not in {led, *bad}]
+
+
 def offer(rollout: Rollout, node: str, known: Known) -> Rollout:
     """The rollout after a node has asked what to boot: it may have been given the release.
 

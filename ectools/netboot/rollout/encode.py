@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import MAX_SHOWN_CHARS
 from ectools.netboot.rollout.decide import MAX_FAILED_BESIDE
 from ectools.netboot.rollout.model import Rollout, RolloutPlan, RolloutState
+from ectools.netboot.state.decode import (
+    MAX_LONG_TEXT,
+    MAX_TIME,
+    need_list,
+    need_mapping,
+    need_number,
+    need_text,
+    read_count,
+    read_flag,
+    read_period,
+    read_text,
+    read_text_if_any,
+    read_time,
+    read_time_if_any,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-_PLAN = tuple(each.name for each in fields(RolloutPlan))
+_MAX_WAVES = 100
+_MAX_COUNT = 1_000_000
 
 
 def encode_rollout(rollout: Rollout) -> dict[str, Any]:
@@ -51,19 +67,51 @@ def measure_largest(plan: RolloutPlan, nodes: Collection[str]) -> int:
 def decode_rollout(raw: Mapping[str, Any]) -> Rollout:
     """Raises ValueError: it is no rollout that this program has written."""
     try:
-        plan = {name: raw["plan"][name] for name in _PLAN if name in raw["plan"]}
+        plan = _decode_plan(need_mapping(raw.get("plan"), "plan"))
         return Rollout(
-            plan=RolloutPlan(**{**plan, "waves": tuple(float(each) for each in plan["waves"])}),
-            state=RolloutState(raw["state"]),
-            wave=int(raw["wave"]),
-            opened=float(raw["opened"]),
-            taken={str(node): float(at) for node, at in raw["taken"]},
-            failed={str(node): str(why) for node, why in raw["failed"]},
-            healthy=frozenset(raw["healthy"]),
-            why=raw.get("why"),
-            ended=raw.get("ended"),
-            is_unsettled=bool(raw.get("unsettled", False)),
-            is_left=bool(raw.get("left", False)),
+            plan=plan,
+            state=RolloutState(read_text(raw, "state")),
+            wave=read_count(raw, "wave", most=plan.last_wave),
+            opened=read_time(raw, "opened"),
+            taken={node: need_number(at, "taken", most=MAX_TIME) for node, at in _read_pairs(raw, "taken")},
+            failed={
+                node: need_text(why, "failed", most=MAX_LONG_TEXT) for node, why in _read_pairs(raw, "failed")
+            },
+            healthy=frozenset(
+                need_text(each, "healthy") for each in need_list(raw.get("healthy"), "healthy")
+            ),
+            why=read_text_if_any(raw, "why", most=MAX_LONG_TEXT),
+            ended=read_time_if_any(raw, "ended"),
+            is_unsettled=read_flag(raw, "unsettled"),
+            is_left=read_flag(raw, "left"),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise ValueError(f"no rollout: {error}") from error
+
+
+def _decode_plan(raw: Mapping[str, Any]) -> RolloutPlan:
+    waves = need_list(raw.get("waves"), "waves", most=_MAX_WAVES)
+    if not waves:
+        raise ValueError("waves: there is none")
+    return RolloutPlan(
+        id=read_text(raw, "id"),
+        group=read_text(raw, "group"),
+        target=read_text(raw, "target"),
+        before=read_text(raw, "before"),
+        canary=read_count(raw, "canary", most=_MAX_COUNT, otherwise=1),
+        waves=tuple(need_number(each, "waves", most=100) for each in waves),
+        max_failures=read_count(raw, "max_failures", most=_MAX_COUNT, otherwise=1),
+        within=read_period(raw, "within", otherwise=600.0),
+        off_after=read_period(raw, "off_after", otherwise=86400.0),
+        at=read_time(raw, "at"),
+        by=read_text_if_any(raw, "by"),
+        base=read_text_if_any(raw, "base"),
+        base_id=read_text_if_any(raw, "base_id"),
+    )
+
+
+def _read_pairs(raw: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+    for pair in need_list(raw.get(name), name):
+        if len(need_list(pair, name, most=2)) != 2:
+            raise ValueError(f"{name}: no pair")
+        yield need_text(pair[0], name), pair[1]

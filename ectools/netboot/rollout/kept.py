@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ectools import log
 from ectools.netboot.rollout.encode import decode_rollout, encode_rollout
 from ectools.netboot.state.interface import StateConflictError, StateError
+from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ectools.netboot.rollout.model import Rollout
     from ectools.netboot.state.interface import StateEntry, StateStore
-
-_log = log.Log(__name__)
 
 ROLLOUTS = "rollouts/"
 """What keys of the store begin with; a group's name is the rest."""
@@ -45,6 +43,7 @@ class KeptRollouts:
         self._rollouts: dict[str, Rollout] = {}
         self._revisions: dict[str, int] = {}
         self._changing = asyncio.Lock()
+        self._unreadable = UnreadableLog()
         self.is_loaded = False
         """Whether what the store has is known."""
 
@@ -100,9 +99,15 @@ class KeptRollouts:
 
     def _adopt(self, group: str, value: Mapping[str, Any], revision: int) -> None:
         try:
-            self._put(group, decode_rollout(value), revision)
+            rollout = decode_rollout(value)
+            if rollout.plan.group != group:
+                raise ValueError("no rollout: it is another group's")
         except ValueError as error:
-            _log.error("a rollout in the state cannot be used", group=group, reason=str(error))
+            # What was known stands, and is written over this at its next change.
+            self._revisions[group] = revision
+            self._unreadable.tell(ROLLOUTS + group, error)
+        else:
+            self._put(group, rollout, revision)
 
     def _put(self, group: str, rollout: Rollout, revision: int) -> None:
         before = self._rollouts.get(group)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError, InputError
+from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.assignment import LedRelease
 from ectools.netboot.rollout.decide import (
     abort,
     decide,
     find_led_release,
     leave,
+    list_fallbacks,
     offer,
     pause,
     resume,
@@ -220,6 +222,20 @@ class LiveRollouts:
         by = "" if rollout.plan.by is None else f" by {rollout.plan.by}"
         origin = f"rollout {rollout.plan.id}{by}, {rollout.state}"
         return LedRelease(id=find_led_release(rollout, node.name), origin=origin)
+
+    def list_fallbacks(self, node: Node) -> list[str]:
+        """As ``decide.list_fallbacks``, of a node that a rollout leads; of others none."""
+        rollout = self.rollouts.get(node.group or "")
+        if rollout is None or not self._is_in_force(rollout):
+            return []
+        boot = self._latest().get(node.name)
+        ran = None if boot is None or boot.state is not BootState.HEALTHY else boot.release
+        return list_fallbacks(rollout, node.name, ran)
+
+    def may_be_offered(self, node: Node) -> bool:
+        """Whether ``offer`` may give the node the release."""
+        rollout = self.rollouts.get(node.group or "")
+        return rollout is not None and self._is_in_force(rollout) and self._has_place(rollout, node.name)
 
     async def offer(self, group: str, node: str) -> None:
         """A node of the group asks what to boot: it may be given the release, kept when this returns.

@@ -11,7 +11,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ectools.errors import EcError
+from ectools.netboot.state.decode import MAX_TIME, need_mapping, need_number, need_text
 from ectools.netboot.state.interface import StateConflictError, StateError
+from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +42,7 @@ class GroupSlots:
         self._store = store
         self._clock = clock
         self._changing = asyncio.Lock()
+        self._unreadable = UnreadableLog()
 
     async def take(self, group: str, holder: str, *, most: int) -> bool:
         """Whether ``holder`` had none before; it has one when this returns.
@@ -85,7 +88,15 @@ class GroupSlots:
         entry = await self._store.get(SLOTS + group, fresh=fresh)
         if entry is None:
             return {}, 0
-        found: Any = entry.value.get("holders")
-        if not isinstance(found, dict):
-            return {}, entry.revision  # none that this program has written: nobody is kept waiting for it
-        return {str(name): float(at) for name, at in found.items()}, entry.revision
+        try:
+            return _decode_holders(entry.value), entry.revision
+        except ValueError as error:  # none that this program has written: nobody is kept waiting for it
+            self._unreadable.tell(entry.key, error)
+            return {}, entry.revision
+
+
+def _decode_holders(value: Mapping[str, Any]) -> _Holders:
+    holders = need_mapping(value.get("holders"), "holders")
+    return {
+        need_text(name, "holders"): need_number(at, "holders", most=MAX_TIME) for name, at in holders.items()
+    }

@@ -12,13 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from ectools import __version__, log
 from ectools.netboot.server.shared_state import HOSTS
+from ectools.netboot.state.decode import (
+    need_list,
+    need_mapping,
+    need_text,
+    read_count,
+    read_text,
+    read_text_if_any,
+    read_time,
+)
 from ectools.netboot.state.interface import StateError
+from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from ectools.netboot.api.releases import StagedRelease
-    from ectools.netboot.state.interface import StateStore
+    from ectools.netboot.state.interface import StateEntry, StateStore
 
 _log = log.Log(__name__)
 
@@ -30,6 +40,8 @@ FORGOTTEN_SECONDS = 30 * 86400.0
 MAX_HOSTS_SHOWN = 1000
 """That are shown."""
 _MAX_RELEASES = 50
+# Of a host of another version.
+_MAX_READ = 1000
 
 
 class BootHosts:
@@ -57,6 +69,7 @@ class BootHosts:
         self._clock = clock
         self._started = clock()
         self._is_double = False
+        self._unreadable = UnreadableLog()
         self.is_someone_missing = False
         """Whether a host that was there within the last day says nothing, as of the last beat."""
 
@@ -66,8 +79,8 @@ class BootHosts:
         if self._store is not None:
             for entry in await self._store.list(HOSTS):
                 name = entry.key.removeprefix(HOSTS)
-                if name not in rows and _is_row(entry.value):
-                    rows[name] = {**entry.value, "name": name, "seen": entry.changed, "here": False}
+                if name not in rows and (row := self._read_row(entry)) is not None:
+                    rows[name] = {**row, "name": name, "seen": entry.changed, "here": False}
         now = self._clock()
         return [
             {**rows[name], "up": rows[name]["here"] or now - rows[name]["seen"] <= LOST_SECONDS}
@@ -95,18 +108,26 @@ class BootHosts:
     async def _look_for_double(self) -> None:
         assert self._store is not None  # noqa: S101 - ``beat`` has looked
         entry = await self._store.get(HOSTS + self._name)
-        if entry is None or not _is_row(entry.value):
+        row = None if entry is None else self._read_row(entry)
+        if entry is None or row is None:
             return
-        other = entry.value["started"]
+        other = row["started"]
         is_double = other > self._started and self._clock() - entry.changed <= LOST_SECONDS
         if is_double and not self._is_double:
             _log.error(
                 "another boot host has this one's name",
                 name=self._name,
-                address=entry.value["address"],
+                address=row["address"],
                 hint="fleet.hostName gives each another one",
             )
         self._is_double = is_double
+
+    def _read_row(self, entry: StateEntry) -> dict[str, Any] | None:
+        try:
+            return _decode_row(entry.value)
+        except ValueError as error:
+            self._unreadable.tell(entry.key, error)
+            return None
 
     async def _make_row(self) -> dict[str, Any]:
         staged = await self._releases()
@@ -118,21 +139,33 @@ class BootHosts:
             "started": self._started,
             "seen": self._clock(),
             "releases": [
-                {"id": each.id, "tag": each.tag, "marks": list(each.marks)} for each in staged[:_MAX_RELEASES]
-            ],
+                {"id": each.id, "tag": each.tag, "marks": list(each.marks)}
+                for number, each in enumerate(staged)
+                if number < _MAX_RELEASES or each.marks
+            ][:_MAX_READ],
             "behind": behind,
             "dropped": dropped,
         }
 
 
-def _is_row(value: Mapping[str, Any]) -> bool:
-    """Whether this program has written it, or one that is not too different."""
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "address": str,
-        "version": str,
-        "started": (int, float),
-        "releases": list,
-        "behind": int,
-        "dropped": int,
+def _decode_row(value: Mapping[str, Any]) -> dict[str, Any]:
+    """What a host says of itself, without what a later version has added. Raises ValueError."""
+    return {
+        "address": read_text(value, "address"),
+        "version": read_text(value, "version"),
+        "started": read_time(value, "started"),
+        "releases": [
+            _decode_release(need_mapping(each, "releases"))
+            for each in need_list(value.get("releases"), "releases", most=_MAX_READ)
+        ],
+        "behind": read_count(value, "behind"),
+        "dropped": read_count(value, "dropped"),
     }
-    return all(isinstance(value.get(name), kind) for name, kind in kinds.items())
+
+
+def _decode_release(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": read_text(value, "id"),
+        "tag": read_text_if_any(value, "tag"),
+        "marks": [need_text(each, "marks") for each in need_list(value.get("marks"), "marks")],
+    }

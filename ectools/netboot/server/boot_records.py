@@ -13,7 +13,7 @@ from ectools.netboot.server.shared_state import open_shared_store, take_over
 from ectools.netboot.state.interface import StateError
 from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
 from ectools.supervision import tasks
-from ectools.timers import repeat
+from ectools.timers import Jobs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Container, Mapping
@@ -46,7 +46,9 @@ class BootRecords:
         *,
         keep: Callable[[], tuple[int, Container[str]]],
         shared: SharedPlan | None = None,
+        jobs: Jobs | None = None,
     ) -> None:
+        self._jobs = jobs or Jobs()
         self._keep = keep
         self._directory = directory
         self.shared: SharedStore | None = None
@@ -88,14 +90,18 @@ class BootRecords:
     async def running(self) -> AsyncIterator[None]:
         """They are kept up for the length of the block; at its end what is in memory is written."""
         work = [
-            repeat(self.boots.write, seconds=_WRITE_SECONDS, name="writes boots"),
-            repeat(self.boots.expire, seconds=_EXPIRE_SECONDS, name="looks for boots that have failed"),
-            repeat(self._prune, seconds=_PRUNE_SECONDS, name="forgets boots and events"),
+            self._jobs.repeat(self.boots.write, seconds=_WRITE_SECONDS, name="writes boots"),
+            self._jobs.repeat(
+                self.boots.expire, seconds=_EXPIRE_SECONDS, name="looks for boots that have failed"
+            ),
+            self._jobs.repeat(self._prune, seconds=_PRUNE_SECONDS, name="forgets boots and events"),
         ]
         if self._link is not None:
             work += [
-                repeat(self._link.keep, seconds=_FOLLOW_SECONDS, name="is linked to the other hosts"),
-                repeat(self._follow, seconds=_FOLLOW_SECONDS, name="follows other hosts' boots"),
+                self._jobs.repeat(
+                    self._link.keep, seconds=_FOLLOW_SECONDS, name="is linked to the other hosts"
+                ),
+                self._jobs.repeat(self._follow, seconds=_FOLLOW_SECONDS, name="follows other hosts' boots"),
             ]
         try:
             async with tasks(*work):

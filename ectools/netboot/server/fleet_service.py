@@ -21,7 +21,7 @@ from ectools.netboot.server.boot_hosts import BEAT_SECONDS, BootHosts
 from ectools.netboot.server.shared_state import name_host
 from ectools.netboot.state.interface import StateError
 from ectools.supervision import tasks
-from ectools.timers import repeat
+from ectools.timers import Jobs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -67,7 +67,9 @@ class FleetService:
         is_shared: bool = False,
         behind: Callable[[], tuple[int, int]] = lambda: (0, 0),
         mount: Sequence[Mount] = (),
+        jobs: Jobs | None = None,
     ) -> None:
+        self._jobs = jobs or Jobs()
         staged = StagedReleases(releases, clock=time.monotonic)
         self._hosts = BootHosts(
             name_host(settings),
@@ -150,14 +152,16 @@ class FleetService:
                 await fleet.follow(prefix)
 
         work = [
-            repeat(partial(follow, prefix), seconds=_FOLLOW_AGAIN_SECONDS, name=f"follows {prefix}")
+            self._jobs.repeat(
+                partial(follow, prefix), seconds=_FOLLOW_AGAIN_SECONDS, name=f"follows {prefix}"
+            )
             for prefix in (ADDED_NODES, OVERRIDES)
         ]
-        telling = repeat(self._hub.run, seconds=_FOLLOW_AGAIN_SECONDS, name="tells of boots")
+        telling = self._jobs.repeat(self._hub.run, seconds=_FOLLOW_AGAIN_SECONDS, name="tells of boots")
         if self._is_shared:
             work += [
-                repeat(self._hosts.beat, seconds=BEAT_SECONDS, name="says that it is there"),
-                repeat(self._hosts.forget, seconds=_FORGET_SECONDS, name="forgets hosts"),
+                self._jobs.repeat(self._hosts.beat, seconds=BEAT_SECONDS, name="says that it is there"),
+                self._jobs.repeat(self._hosts.forget, seconds=_FORGET_SECONDS, name="forgets hosts"),
             ]
         async with tasks(*work, telling):
             yield

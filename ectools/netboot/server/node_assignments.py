@@ -117,15 +117,13 @@ class NodeAssignments:
         # Who looks and does not boot (HEAD) takes nothing.
         targets = (NodeTarget.NETWORK, NodeTarget.DISK)
         if takes and info.method == "GET" and self._live.assign(node).boot in targets:
-            await self._rollouts.offer(node.group or "", node.name)
+            await self._offer(boot, node)
         assignment = self.assign(node, takes=takes)
         release = await self._find_release(assignment)
         why = {}
-        if assignment.boot is NodeTarget.NETWORK and release not in (None, boot.release):
-            assert release is not None  # noqa: S101 - just looked at
-            if not await self._has_successor(assignment, release, boot):
-                # It would boot into a screen that says so, and wait there.
-                release, why = None, {"why": "what is next has no system for this node"}
+        if not await self._is_served(boot, assignment, release):
+            # It would boot into a screen that says so, and wait there.
+            release, why = None, {"why": "what is next has no system for this node"}
         group = self._live.fleet.groups.get(node.group or "")
         lines = {
             "node": node.name,
@@ -140,6 +138,25 @@ class NodeAssignments:
             **(await self._describe_disk(boot, assignment, release)),
         }
         return "".join(f"{name}={value}\n" for name, value in lines.items()).encode()
+
+    async def _offer(self, boot: NodeBoot, node: Node) -> None:
+        """A rollout may give the node its release, where that can be served here: else it takes no place."""
+        if not self._rollouts.may_be_offered(node):
+            return
+        offered = self.assign(node, takes=False)
+        release = await self._find_release(offered)
+        if release is None or not await self._is_served(boot, offered, release):
+            return
+        disk = await self._describe_disk(boot, offered, release)
+        if "why" not in disk:
+            await self._rollouts.offer(node.group or "", node.name)
+
+    async def _is_served(self, boot: NodeBoot, assignment: Assignment, release: str | None) -> bool:
+        """Whether a node that boots from the network would find its system in a release, if there is one."""
+        if assignment.boot is not NodeTarget.NETWORK or release in (None, boot.release):
+            return True
+        assert release is not None  # noqa: S101 - just looked at
+        return await self._has_successor(assignment, release, boot)
 
     async def _describe_disk(
         self, boot: NodeBoot, assignment: Assignment, release: str | None

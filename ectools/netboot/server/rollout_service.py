@@ -14,7 +14,7 @@ from ectools.netboot.release.tags import ReleaseTags
 from ectools.netboot.rollout.live import LiveRollouts
 from ectools.netboot.state.interface import StateError
 from ectools.supervision import tasks
-from ectools.timers import repeat
+from ectools.timers import Jobs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,7 +45,9 @@ class RolloutService:
         boots: BootRegister,
         releases: ReleaseStore,
         is_shared: bool = False,
+        jobs: Jobs | None = None,
     ) -> None:
+        self._jobs = jobs or Jobs()
         self._is_shared = is_shared
         self._boots = boots
         self._releases = releases
@@ -77,13 +79,15 @@ class RolloutService:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """They are led for the length of the block."""
-        follow = repeat(self._follow, seconds=_TURN_SECONDS, name="follows boots for rollouts")
-        turns = repeat(self.rollouts.turn, seconds=_TURN_SECONDS, name="leads rollouts")
-        keeps = repeat(self._keep_needed, seconds=_TURN_SECONDS, name="keeps what rollouts need")
+        follow = self._jobs.repeat(self._follow, seconds=_TURN_SECONDS, name="follows boots for rollouts")
+        turns = self._jobs.repeat(self.rollouts.turn, seconds=_TURN_SECONDS, name="leads rollouts")
+        keeps = self._jobs.repeat(self._keep_needed, seconds=_TURN_SECONDS, name="keeps what rollouts need")
         work = [follow, turns, keeps]
         if self._is_shared:
             work.append(
-                repeat(self._follow_others, seconds=_TURN_SECONDS, name="follows other hosts' rollouts")
+                self._jobs.repeat(
+                    self._follow_others, seconds=_TURN_SECONDS, name="follows other hosts' rollouts"
+                )
             )
         async with tasks(*work):
             yield

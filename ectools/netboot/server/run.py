@@ -39,7 +39,7 @@ from ectools.netboot.server.signals import handle_signals
 from ectools.netboot.server.site import BootSite
 from ectools.notify import Notifier
 from ectools.supervision import ChildState
-from ectools.timers import report_unseen_failures
+from ectools.timers import Jobs, report_unseen_failures
 
 if TYPE_CHECKING:
     import socket
@@ -125,7 +125,10 @@ class _Boot:
         self._on_ready = on_ready
         self._notifier = Notifier()
         self._stop = asyncio.Event()
-        self._records = BootRecords(plan.settings.fleet_dir, keep=self._find_kept, shared=plan.shared)
+        self._jobs = Jobs()
+        self._records = BootRecords(
+            plan.settings.fleet_dir, keep=self._find_kept, shared=plan.shared, jobs=self._jobs
+        )
         releases = ReleaseStore(plan.settings.state_dir)
         self._live = LiveFleet(self._records.store, clock=time.time)
         self._rollouts = RolloutService(
@@ -134,6 +137,7 @@ class _Boot:
             boots=self._records.boots,
             releases=releases,
             is_shared=plan.shared is not None,
+            jobs=self._jobs,
         )
         self._hosts = HostsKeeper(self._live)
         self._figures = FiguresInForce()
@@ -173,6 +177,7 @@ class _Boot:
             tokens=plan.access_tokens,
             control=control,
             mount=[mount_page],
+            jobs=self._jobs,
         )
         self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
@@ -284,12 +289,15 @@ class _Boot:
     def _report(self) -> Mapping[str, Any]:
         proxy = self._plan.settings.proxy_dhcp is not None
         state = {"dnsmasq": self._dnsmasq.state, "proxy_dhcp": proxy, **self._dnsmasq.details()}
-        return {**state, **self._records.describe()}
+        failing = self._jobs.list_failing()
+        # It serves all the same: its own watchdog, which asks the boot port, does not end it for that.
+        status = {"status": "degraded"} if failing else {}
+        return {**state, **self._records.describe(), "failing": failing, **status}
 
     async def _describe_health(self) -> Mapping[str, Any]:
         root, of_site = await asyncio.gather(self._server.is_root_there(), self._site.report())
-        status = {"status": "ok" if root else "failed", "root": root}
-        return {**status, **self._server.describe(), **of_site}
+        status = {"status": "ok", "root": root, **self._server.describe(), **of_site}
+        return status if root else {**status, "status": "failed"}
 
     def _render_metrics(self) -> str:
         return render_metrics(

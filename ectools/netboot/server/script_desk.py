@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.boot_files.scripts.checked import ScriptError
+from ectools.netboot.fleet.assignment import assign
+from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.http.handler import Resource
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.protocols import PROBE_NAME
@@ -108,6 +110,8 @@ class ScriptDesk:
             await self._give_order(info, asked, boot_id=None)
             return _as_script(build_unbooted(policy, asked))
         release = await self._find_assigned(asked)
+        if release is None:
+            asked, release = await self._fall_back(asked)
         try:
             if release is None:
                 raise ScriptError(f"the release {asked.assignment.release} is not staged here")
@@ -176,19 +180,59 @@ class ScriptDesk:
             assert self._orders is not None  # noqa: S101 - of a fleet that is live
             await self._orders.settle(asked.assignment.node or "")
             asked = policy.identify(info.query, self._live)
-        if asked is None or not await self._offer(asked.assignment):
+        if asked is None or not await self._offer(policy, asked):
             return asked
         return policy.identify(info.query, self._live)
 
-    async def _offer(self, assignment: Assignment) -> bool:
-        """Whether a rollout of the node's group has been asked, which may have given it another release."""
-        if self._rollouts is None or assignment.once or not assignment.boot.is_over_network:
+    async def _offer(self, policy: ServingPolicy, asked: Asked) -> bool:
+        """Whether a rollout of the node's group has been asked, which may have given it another release.
+
+        What cannot be served here is not offered: the node goes on with what it has, and takes no place.
+        """
+        node, assignment = asked.found.node, asked.assignment
+        if self._rollouts is None or self._live is None or node is None or assignment.once:
             return False
-        node, group = assignment.node, assignment.group
-        if node is None or group is None or group not in self._rollouts.rollouts:
+        if not assignment.boot.is_over_network or not self._rollouts.may_be_offered(node):
             return False
-        await self._rollouts.offer(group, node)
+        led, override = self._rollouts.preview(node), self._live.get_override(node.name)
+        offered = replace(asked, assignment=assign(self._live.fleet, node, override, led))
+        try:
+            release = await self._find_assigned(offered)
+            if release is None:
+                raise ScriptError(f"the release {offered.assignment.release} is not staged here")
+            policy.scripts.find(policy, offered, release, reports=True)
+            await self._find_store_path(policy, offered, release)
+        except (ScriptError, NoInstalledSystemError) as error:
+            self._machine_log.tell(
+                "a node is not led on: it could not be served", asked, reason=error.message
+            )
+            return False
+        await self._rollouts.offer(node.group or "", node.name)
         return True
+
+    async def _fall_back(self, asked: Asked) -> tuple[Asked, Release | None]:
+        """What a node boots that a rollout leads to a release which another boot host has staged, and this
+        one has not: what it ran before, where that is here.
+        """
+        node, assignment = asked.found.node, asked.assignment
+        if self._rollouts is None or node is None or assignment.once:
+            return asked, None
+        if assignment.boot is not NodeTarget.NETWORK:
+            return asked, None
+        for release_id in self._rollouts.list_fallbacks(node):
+            origin = f"{assignment.origins['release']}; {assignment.release} is not staged here"
+            fallen = replace(
+                asked,
+                assignment=replace(
+                    assignment, release=release_id, origins={**assignment.origins, "release": origin}
+                ),
+            )
+            release = await self._find_assigned(fallen)
+            if release is not None:
+                reason = f"the release {assignment.release} is not staged here"
+                self._machine_log.tell("a node boots what it ran before", asked, reason=reason)
+                return fallen, release
+        return asked, None
 
     async def _give_order(self, info: RequestInfo, asked: Asked, *, boot_id: str | None) -> None:
         if self._orders is not None and asked.assignment.once and self._begins_boot(info, asked):

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ectools import log
 from ectools.netboot.state import statements
 from ectools.netboot.state.entries import encode_value
 from ectools.netboot.state.interface import StateEntry, StateEvent
@@ -23,20 +25,30 @@ if TYPE_CHECKING:
     from ectools.netboot.state.nats_bucket import SharedChange, SharedEvent
     from ectools.netboot.state.sqlite import SqliteStore
 
-MAX_SENDERS = 1000
-"""Hosts whose events are told from ones that were read before; those that spoke last."""
+MAX_SENDERS = 256
+"""Writers whose events are told from ones that were read before; those that spoke last."""
+MAX_UNHEARD = 1000
+"""Events of this host that are compared with what comes back of them from the others' stream."""
 _PLACE = "m/place"
+
+_log = log.Log(__name__)
+
+
+def make_writer() -> str:
+    """Random: no other start of any host has it."""
+    return secrets.token_hex(8)
 
 
 @dataclass(kw_only=True)
 class CopyPlace:
-    """How far was read. ``writer`` tells this copy from any other; ``number`` is its last event's.
+    """How far was read. ``writer`` tells this copy's events from all others': another one at each start,
+    because the file, or its whole machine, may have been copied or put back. ``number`` is the last event's.
 
     ``identity`` is the bucket's; ``sequence`` and ``events`` are the last ones read of its streams.
     ``heard``: writer → the number of its last event that was read; ``at``: Unix seconds of the last contact.
     """
 
-    writer: str = field(default_factory=lambda: secrets.token_hex(8))
+    writer: str = field(default_factory=make_writer)
     number: int = 0
     identity: str | None = None
     sequence: int = 0
@@ -60,6 +72,12 @@ class LocalCopy:
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.place = CopyPlace()
+        # Number → what was written by this start's writer, and has not come back from the stream as yet.
+        # What the writer before this one had written, where a double goes on as that.
+        self._left_writer: str | None = None
+        self._left: Mapping[int, Mapping[str, Any]] = {}
+        self._is_loaded = False
+        self._unheard: OrderedDict[int, Mapping[str, Any]] = OrderedDict()
 
     async def load(self) -> tuple[dict[str, int], dict[str, int], list[int]]:
         """Key → revision; key → base of what is unsaid, in the order of writing; numbers of unsaid events."""
@@ -71,7 +89,10 @@ class LocalCopy:
             return known, {each.key[2:]: each.value["r"] for each in unsaid}, events, _read(connection)
 
         known, unsaid, events, place = await self.store.transact(work)
-        self.place = place or self.place
+        if place is not None and not self._is_loaded:
+            self.place = place
+            self._become_another()
+        self._is_loaded = True
         return known, unsaid, events
 
     async def get(self, key: str) -> StateEntry | None:
@@ -133,20 +154,19 @@ class LocalCopy:
 
         await self.store.transact(work)
 
-    async def append(self, fields: Mapping[str, Any]) -> StateEvent:
-        """An event of this host's, which is to be said: at once in its own view."""
-        encode_value(fields["kind"], fields["data"])
-        self.place.number += 1
+    async def append(self, event: Mapping[str, Any]) -> tuple[int, StateEvent]:
+        """An event of this host's, which is to be said: its number, and as it is at once in its own view."""
+        encode_value(event["kind"], event["data"])
+        fields = self._sign(event)
         number, place = self.place.number, self._encode_place()
-        text = json.dumps(fields, separators=(",", ":"))
 
         def work(connection: sqlite3.Connection) -> int:
-            statements.put(connection, f"e/{number:016d}", text, expected=None, now=fields["at"])
+            _put_unsaid_event(connection, fields)
             statements.put(connection, _PLACE, place, expected=None, now=fields["at"])
             return _log_event(connection, fields)
 
         sequence = await self.store.transact(work)
-        return _build_event(sequence, fields)
+        return number, _build_event(sequence, fields)
 
     async def read_event(self, number: int) -> Mapping[str, Any] | None:
         """An event that is to be said."""
@@ -157,17 +177,32 @@ class LocalCopy:
         """An event was said, or never will be."""
         await self.store.delete(f"e/{number:016d}")
 
-    async def learn_events(self, events: Sequence[SharedEvent]) -> None:
-        """What happened elsewhere, once each, and how far was read, in one transaction."""
-        new = [event.fields for event in events if self._is_new(event)]
+    async def learn_events(self, events: Sequence[SharedEvent]) -> list[int]:
+        """What happened elsewhere, once each, and how far was read, in one transaction. The numbers of events
+        that are to be said once more, because another host has used this one's name for its own.
+        """
+        new: list[Mapping[str, Any]] = []
+        again: list[tuple[int, Mapping[str, Any]]] = []
+        for event in events:
+            self.place.events = max(self.place.events, event.sequence)
+            if event.fields is None:
+                continue
+            if self._is_foreign(event.fields):
+                again += self._leave_to_double(event.fields["number"])
+            if self._is_new(event.fields):
+                new.append(event.fields)
         place = self._encode_place()
 
         def work(connection: sqlite3.Connection) -> None:
+            for before, fields in again:
+                statements.delete(connection, f"e/{before:016d}", expected=None)
+                _put_unsaid_event(connection, fields)
             for fields in new:
                 _log_event(connection, fields)
             statements.put(connection, _PLACE, place, expected=None, now=self.place.at)
 
         await self.store.transact(work)
+        return [fields["number"] for _, fields in again]
 
     async def restore(self) -> None:
         """All that was copied is to be said: whoever had it has lost it."""
@@ -182,19 +217,64 @@ class LocalCopy:
 
         await self.store.transact(work)
 
-    def _is_new(self, event: SharedEvent) -> bool:
-        """Whether it is another host's, and was not read before: each host's numbers come in order."""
-        self.place.events = max(self.place.events, event.sequence)
-        writer, number = event.fields.get("writer"), event.fields.get("number")
-        if not isinstance(writer, str) or not isinstance(number, int) or writer == self.place.writer:
+    def _sign(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An event with its writer and its number, which nobody else gives."""
+        self.place.number += 1
+        fields = {**event, "writer": self.place.writer, "number": self.place.number}
+        self._unheard[self.place.number] = fields
+        while len(self._unheard) > MAX_UNHEARD:
+            self._unheard.popitem(last=False)
+        return fields
+
+    def _is_foreign(self, fields: Mapping[str, Any]) -> bool:
+        """Whether an event says that it is of this start of this host, and is not what was written here."""
+        place, number = self.place, fields["number"]
+        if fields["writer"] != place.writer:
             return False
-        if number <= self.place.heard.get(writer, 0) or not _is_event(event.fields):
+        mine = self._unheard.get(number)
+        if mine is None:  # it came back before, or so long ago that it is compared no more
+            return bool(number > place.number)
+        if _is_same(mine, fields):
+            del self._unheard[number]
             return False
+        return True
+
+    def _leave_to_double(self, number: int) -> list[tuple[int, Mapping[str, Any]]]:
+        """Another writer from now on; what the others may have taken for read, as it is to be said by that.
+
+        ``number``: of the double's first event that is none of ours; all that follow are its own, too.
+        """
+        _log.error(
+            "another boot host goes on as this one: its machine was copied while it ran, or put back",
+            hint="what was written here meanwhile is told anew; fleet.hostName gives each its own name",
+        )
+        before, self._left, self._unheard = self.place.writer, self._unheard, OrderedDict()
+        self._left_writer = before
+        self._become_another()
+        self.place.heard[before] = number - 1
+        return [(each, self._sign(fields)) for each, fields in self._left.items()]
+
+    def _become_another(self) -> None:
+        """Another writer from now on. What the one before has written is in this copy's log."""
+        place = self.place
+        self._note_heard(place.writer, place.number)
+        place.writer = make_writer()
+
+    def _is_new(self, fields: Mapping[str, Any]) -> bool:
+        """Whether it is another host's, and was not read before: each writer's numbers come in order."""
+        writer, number = fields["writer"], fields["number"]
+        if writer == self._left_writer and _is_same(self._left.get(number), fields):
+            return False
+        if writer == self.place.writer or number <= self.place.heard.get(writer, 0):
+            return False
+        self._note_heard(writer, number)
+        return True
+
+    def _note_heard(self, writer: str, number: int) -> None:
         self.place.heard.pop(writer, None)
         self.place.heard[writer] = number
         while len(self.place.heard) > MAX_SENDERS:
             self.place.heard.pop(next(iter(self.place.heard)))
-        return True
 
     def _encode_place(self) -> str:
         return json.dumps(vars(self.place), separators=(",", ":"))
@@ -219,14 +299,13 @@ def _encode_copy(change: SharedChange) -> str | None:
     return json.dumps({"v": change.value, "t": change.changed, "r": change.revision}, separators=(",", ":"))
 
 
-def _is_event(fields: Mapping[str, Any]) -> bool:
-    by = fields.get("by")
-    return (
-        all(isinstance(fields.get(name), str) for name in ("kind", "subject"))
-        and isinstance(fields.get("at"), int | float)
-        and isinstance(fields.get("data"), dict)
-        and (by is None or isinstance(by, str))
-    )
+def _is_same(mine: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> bool:
+    return mine is not None and all(mine[name] == fields[name] for name in ("kind", "subject", "by", "at"))
+
+
+def _put_unsaid_event(connection: sqlite3.Connection, fields: Mapping[str, Any]) -> None:
+    text = json.dumps(fields, separators=(",", ":"))
+    statements.put(connection, f"e/{fields['number']:016d}", text, expected=None, now=fields["at"])
 
 
 def _log_event(connection: sqlite3.Connection, fields: Mapping[str, Any]) -> int:

@@ -18,13 +18,17 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ectools.netboot.state.decode import need_mapping, parse_object, read_time
+from ectools.netboot.state.entries import is_key, read_event
 from ectools.netboot.state.interface import (
     MAX_EVENTS,
+    MAX_KEY_LENGTH,
     StateConflictError,
     StateEntry,
     StateError,
     StateUnreachableError,
 )
+from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
     import ssl
@@ -41,7 +45,7 @@ CALL_SECONDS = 1.5
 CONNECT_SECONDS = 2
 _PING_SECONDS = 5
 _DUPLICATE_SECONDS = 3600.0
-_IDENTITY = "meta.id"
+_IDENTITY, _IDENTITY_LENGTH = "meta.id", 64
 _OPERATION, _MARKER, _EXPECTED = "KV-Operation", "Nats-Marker-Reason", "Nats-Expected-Last-Subject-Sequence"
 _WRONG_SEQUENCE = frozenset({10071, 10164})
 
@@ -59,18 +63,22 @@ class SharedChange:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SharedEvent:
-    """An event as it was sent: ``fields`` are its sender's. ``sequence`` is the stream's."""
+    """An event as it was sent. ``fields`` None: it is none. ``sequence`` is the stream's."""
 
     sequence: int
-    fields: Mapping[str, Any]
+    fields: Mapping[str, Any] | None
     left: int
 
 
 class NatsBucket:
-    """One connection's. Every call raises StateUnreachableError; then the connection is at its end."""
+    """One connection's. Every call raises StateUnreachableError; then the connection is at its end.
 
-    def __init__(self, client: Client, bucket: str) -> None:
+    ``unreadable`` is told of what others have written and cannot be read.
+    """
+
+    def __init__(self, client: Client, bucket: str, unreadable: UnreadableLog) -> None:
         self._client = client
+        self._unreadable = unreadable
         self._jetstream: JetStreamContext = client.jetstream(timeout=CALL_SECONDS)
         self._bucket = bucket
         self._stream = f"KV_{bucket}"
@@ -83,7 +91,7 @@ class NatsBucket:
         found = await self._get_message(_to_subject(self._bucket, key))
         if found is None or found[1] is None:
             return None
-        value, changed = _decode_value(found[1])
+        value, changed = self._decode(key, found[1])
         return StateEntry(key=key, value=value, revision=found[0], changed=changed)
 
     async def put(
@@ -117,9 +125,10 @@ class NatsBucket:
         for _ in range(2):
             found = await self._get_message(subject)
             if found is not None and found[1] is not None:
-                return found[1].decode("ascii", "replace")
+                return found[1][:_IDENTITY_LENGTH].decode("ascii", "replace")
+            expected = 0 if found is None else found[0]
             with contextlib.suppress(StateConflictError):
-                await self._publish(subject, secrets.token_hex(8).encode(), {}, 0)
+                await self._publish(subject, secrets.token_hex(8).encode(), {}, expected)
         raise StateUnreachableError(f"{self._bucket}: its key {_IDENTITY} cannot be read")
 
     async def forget_deleted(self, keys: Sequence[str]) -> None:
@@ -139,14 +148,14 @@ class NatsBucket:
                 yield None
                 continue
             place = message.metadata
-            key = _to_key(self._bucket, message.subject)
-            if key is None:
+            value: Mapping[str, Any] | None
+            key = self._find_key(message.subject)
+            if not key:
                 value, changed = None, 0.0
-                key = ""
             elif _is_deletion(message.headers):
                 value, changed = None, place.timestamp.timestamp()
             else:
-                value, changed = _decode_value(message.data)
+                value, changed = self._decode(key, message.data)
             yield SharedChange(
                 key=key, value=value, revision=place.sequence.stream, changed=changed, left=place.num_pending
             )
@@ -158,10 +167,11 @@ class NatsBucket:
                 yield None
                 continue
             place = message.metadata
-            with contextlib.suppress(ValueError):
-                fields = json.loads(message.data)
-                if isinstance(fields, dict):
-                    yield SharedEvent(sequence=place.sequence.stream, fields=fields, left=place.num_pending)
+            yield SharedEvent(
+                sequence=place.sequence.stream,
+                fields=self._decode_event(place.sequence.stream, message.data),
+                left=place.num_pending,
+            )
 
     async def close(self) -> None:
         """End the connection."""
@@ -196,6 +206,35 @@ class NatsBucket:
             if not await self._has_stream(name):
                 async with self._speaking():
                     await self._jetstream.add_stream(config)
+
+    def _decode(self, key: str, payload: bytes) -> tuple[Mapping[str, Any], float]:
+        """Whatever somebody else has written there is no value: an empty one, of which nobody makes any."""
+        try:
+            found = parse_object(payload)
+            value, changed = need_mapping(found.get("v"), "v"), read_time(found, "t")
+        except ValueError as error:
+            self._unreadable.tell(key, error)
+            return {}, 0.0
+        self._unreadable.forget(key)
+        return value, changed
+
+    def _decode_event(self, sequence: int, payload: bytes) -> Mapping[str, Any] | None:
+        try:
+            return read_event(parse_object(payload))
+        except ValueError as error:
+            self._unreadable.tell(f"{self._events} {sequence}", error)
+            return None
+
+    def _find_key(self, subject: str) -> str:
+        """The key of a subject; empty for what is none of the program's."""
+        name = subject.removeprefix(f"$KV.{self._bucket}.")
+        key = name.replace(".", "/").replace("=", ".")
+        if name == _IDENTITY:
+            return ""
+        if not is_key(key):
+            self._unreadable.tell(ascii(subject[:MAX_KEY_LENGTH]), "no key of the state")
+            return ""
+        return key
 
     async def _has_stream(self, name: str) -> bool:
         from nats.js.errors import NotFoundError
@@ -275,7 +314,13 @@ class NatsBucket:
 
 
 async def open_bucket(
-    address: NatsAddress, server: str, credentials: NatsCredentials, tls: ssl.SSLContext | None, *, name: str
+    address: NatsAddress,
+    server: str,
+    credentials: NatsCredentials,
+    tls: ssl.SSLContext | None,
+    *,
+    name: str,
+    unreadable: UnreadableLog | None = None,
 ) -> NatsBucket:
     """A connection to one of the servers, in a few seconds. ``name`` is what the server's own lists show.
 
@@ -314,7 +359,7 @@ async def open_bucket(
             )
     except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
         raise explain_trouble(error) from error
-    bucket = NatsBucket(client, address.bucket)
+    bucket = NatsBucket(client, address.bucket, unreadable or UnreadableLog())
     bucket.closed = ended
     try:
         await bucket.prepare()
@@ -342,20 +387,5 @@ def _to_subject(bucket: str, key: str) -> str:
     return f"$KV.{bucket}.{key.replace('.', '=').replace('/', '.')}"
 
 
-def _to_key(bucket: str, subject: str) -> str | None:
-    """The key of a subject; None for what is none of the program's."""
-    name = subject.removeprefix(f"$KV.{bucket}.")
-    return None if name == _IDENTITY else name.replace(".", "/").replace("=", ".")
-
-
 def _is_deletion(headers: Mapping[str, str] | None) -> bool:
     return headers is not None and (headers.get(_OPERATION) in {"DEL", "PURGE"} or _MARKER in headers)
-
-
-def _decode_value(payload: bytes) -> tuple[Mapping[str, Any], float]:
-    """Whatever somebody else has written there is no value: an empty one."""
-    try:
-        found = json.loads(payload)
-        return dict(found["v"]), float(found["t"])
-    except (ValueError, TypeError, KeyError):
-        return {}, 0.0

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from ectools.netboot.state.interface import StateEvent
-    from ectools.netboot.state.nats_bucket import NatsBucket
+    from ectools.netboot.state.nats_bucket import NatsBucket, SharedEvent
     from ectools.netboot.state.sqlite import SqliteStore
     from ectools.timers import Guard
 
@@ -165,10 +165,8 @@ class SharedStore:
     async def append(
         self, kind: str, *, subject: str, by: str | None = None, data: Mapping[str, Any] | None = None
     ) -> StateEvent:
-        place = self.copy.place
-        number = place.number + 1
         fields = {"kind": kind, "subject": subject, "by": by, "data": data or {}, "at": self._clock()}
-        event = await self.copy.append({**fields, "writer": place.writer, "number": number})
+        number, event = await self.copy.append(fields)
         self._events[number] = None
         while len(self._events) > MAX_UNSAID:
             oldest = next(iter(self._events))
@@ -281,12 +279,19 @@ class SharedStore:
             for number in sorted(self._events):
                 fields = await self.copy.read_event(number)
                 if fields is not None:
-                    await bucket.append(fields, message_id=f"{self.copy.place.writer}-{number}")
+                    await bucket.append(fields, message_id=f"{fields['writer']}-{number}")
                 await self.copy.drop_event(number)
                 self._events.pop(number, None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_AGAIN_SECONDS):
                     await self._wake.wait()
+
+    async def hear_events(self, events: Sequence[SharedEvent]) -> None:
+        """What happened elsewhere. Raises StateError."""
+        again = await self.copy.learn_events(events)
+        self._events |= dict.fromkeys(again)
+        if again:
+            self._wake.set()
 
     async def restore(self) -> None:
         """The others have lost everything: it is said anew, but where one of them says it first."""

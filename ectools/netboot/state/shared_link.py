@@ -13,6 +13,7 @@ from ectools import log
 from ectools.netboot.state.interface import StateError, StateUnreachableError
 from ectools.netboot.state.nats_bucket import open_bucket
 from ectools.netboot.state.shared_view import MARK_SECONDS
+from ectools.netboot.state.unreadable import UnreadableLog
 from ectools.supervision import tasks
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class SharedLink:
         self._name = name
         self._clock = clock
         self._told: str | None = None
+        self._unreadable = UnreadableLog()
 
     async def keep(self) -> None:
         """Until cancelled. Of what goes wrong the log has one line, until it goes well."""
@@ -69,7 +71,14 @@ class SharedLink:
         """Use one server for as long as that goes. Whether it went at all."""
         went = False
         try:
-            bucket = await open_bucket(self._address, server, self._credentials(), self._tls, name=self._name)
+            bucket = await open_bucket(
+                self._address,
+                server,
+                self._credentials(),
+                self._tls,
+                name=self._name,
+                unreadable=self._unreadable,
+            )
             try:
                 await self._use(bucket, server)
             finally:
@@ -152,7 +161,7 @@ class SharedLink:
     async def _hear_events(self, events: AsyncIterator[SharedEvent | None]) -> None:
         async for event in events:
             if event is not None:
-                await self._store.copy.learn_events([event])
+                await self._store.hear_events([event])
 
 
 async def _end_with_us(work: Coroutine[Any, Any, _T]) -> _T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from ectools.netboot.state.decode import MAX_TIME
 from ectools.netboot.state.interface import MAX_EVENTS, StateConflictError, StateEntry, StateEvent
 
 if TYPE_CHECKING:
@@ -62,7 +63,11 @@ def append(connection: sqlite3.Connection, event: tuple[float, str, str, str | N
 
 
 def list_events(connection: sqlite3.Connection, after: int, limit: int) -> Sequence[StateEvent]:
-    rows = connection.execute(f"{_EVENT} WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit))
+    # A time beyond all that can be shown was let in once, by an earlier version.
+    rows = connection.execute(
+        f"{_EVENT} WHERE sequence > ? AND at BETWEEN 0 AND {MAX_TIME} ORDER BY sequence LIMIT ?",
+        (after, limit),
+    )
     return [
         StateEvent(sequence=sequence, at=at, kind=kind, subject=subject, by=by, data=json.loads(data))
         for sequence, at, kind, subject, by, data in rows

@@ -14,6 +14,8 @@ from ectools.netboot.boots.model import BootState, NodeBoot, NodeReport, NodeSta
 TEXT = st.text(max_size=20)
 OPTIONAL = st.none() | TEXT
 TIME = st.floats(0, 1e10)
+PERIOD = st.floats(0, 1e8)
+BEGUN = {NodeStage.SCRIPT: 1.0}
 REPORTS = st.builds(
     NodeReport,
     release=OPTIONAL,
@@ -26,7 +28,7 @@ REPORTS = st.builds(
 )
 BOOTS = st.builds(
     NodeBoot,
-    id=TEXT,
+    id=st.from_regex(r"[a-z0-9]{1,64}", fullmatch=True),
     token_hash=TEXT,
     machine=TEXT,
     release=TEXT,
@@ -36,8 +38,8 @@ BOOTS = st.builds(
     tag=OPTIONAL,
     store_path=OPTIONAL,
     client=OPTIONAL,
-    within=TIME,
-    stages=st.dictionaries(st.sampled_from(NodeStage), TIME),
+    within=PERIOD,
+    stages=st.dictionaries(st.sampled_from(NodeStage), TIME).map(BEGUN.__or__),
     state=st.sampled_from(BootState),
     why=OPTIONAL,
     report=st.none() | REPORTS,
@@ -61,16 +63,34 @@ def test_a_later_versions_fields_are_ignored_and_an_earlier_ones_default(boot: N
 
 @pytest.mark.parametrize(
     "changed",
-    [{"state": "unheard of"}, {"stages": 3}, {"stages": {"script": "soon"}}, {"report": {}}, {"report": 3}],
+    [
+        {"state": "unheard of"},
+        {"state": []},
+        {"stages": 3},
+        {"stages": {"script": "soon"}},
+        {"stages": {"running": 1.0}},
+        {"report": {}},
+        {"report": 3},
+        {"within": "x"},
+        {"within": -1},
+        {"ended": 1e18},
+        {"id": "a/b"},
+        {"node": 3},
+        {"store_percent": 101},
+        {"machine": "x" * 10_000},
+    ],
 )
 def test_what_is_no_boot(changed: dict[str, object]) -> None:
-    boot = NodeBoot(id="a", token_hash="b", machine="c", release="d", system="e")
-    with pytest.raises(ValueError, match=r"boot|soon|unheard"):
+    boot = NodeBoot(id="a", token_hash="b", machine="c", release="d", system="e", stages=BEGUN)
+    assert decode_boot(encode_boot(boot)) == boot
+    with pytest.raises(ValueError, match=r"no boot: "):
         decode_boot(encode_boot(boot) | changed)
 
 
 def test_which_boot_was_before_it_is_kept() -> None:
-    boot = NodeBoot(id="a", token_hash="b", machine="c", release="d", system="e", after="before")
+    boot = NodeBoot(
+        id="a", token_hash="b", machine="c", release="d", system="e", stages=BEGUN, after="before"
+    )
     assert decode_boot(encode_boot(boot)).after == "before"
     # As an earlier program has written it.
     raw = encode_boot(boot)

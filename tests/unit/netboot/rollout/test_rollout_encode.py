@@ -27,8 +27,8 @@ PLANS = st.builds(
     canary=st.integers(1, 9),
     waves=st.lists(st.floats(0, 100), min_size=1, max_size=3).map(tuple),
     max_failures=st.integers(0, 9),
-    within=TIMES,
-    off_after=TIMES,
+    within=st.floats(0, 1e8),
+    off_after=st.floats(0, 1e8),
     at=TIMES,
     by=st.none() | NAMES,
     base=st.none() | NAMES,
@@ -37,7 +37,7 @@ ROLLOUTS = st.builds(
     Rollout,
     plan=PLANS,
     state=st.sampled_from(RolloutState),
-    wave=st.integers(0, 3),
+    wave=st.integers(0, 1),
     opened=TIMES,
     taken=st.dictionaries(NAMES, TIMES, max_size=4),
     failed=st.dictionaries(NAMES, st.text(max_size=5), max_size=4),
@@ -57,7 +57,20 @@ def test_it_comes_back_in_its_order(rollout: Rollout) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("plan", {}), ("plan", None), ("state", "odd"), ("wave", "x"), ("taken", 5), ("taken", [["a"]])],
+    [
+        ("plan", {}),
+        ("plan", None),
+        ("state", "odd"),
+        ("state", []),
+        ("wave", "x"),
+        ("wave", 4),
+        ("taken", 5),
+        ("taken", [["a"]]),
+        ("taken", [["a", 1e300]]),
+        ("healthy", [{}]),
+        ("opened", None),
+        ("ended", "soon"),
+    ],
 )
 def test_what_this_program_has_not_written_is_a_value_error(key: str, value: object) -> None:
     plan = RolloutPlan(id="r", group="g", target="t", before="b")
