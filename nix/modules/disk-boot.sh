@@ -23,27 +23,27 @@ answer=$RUNTIME_DIRECTORY/arguments
 
 say() { echo "every-channel-disk-boot: $*"; }
 
+NODE_SCRIPTS=${NODE_SCRIPTS:-${BASH_SOURCE[0]%/*}/node}
+# shellcheck source=node/arguments.sh
+source "$NODE_SCRIPTS/arguments.sh"
+# shellcheck source=node/requests.sh
+source "$NODE_SCRIPTS/requests.sh"
+# shellcheck source=node/files.sh
+source "$NODE_SCRIPTS/files.sh"
+
 declare -A credential=()
 read_credential() {
   local name value
   while read -r name value; do
     case $name in
       node) [[ $value =~ ^[A-Za-z0-9._-]{1,64}$ ]] || continue ;;
-      url) [[ $value =~ ^http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*$ ]] || continue ;;
-      token) [[ $value =~ ^[A-Za-z0-9_-]{16,128}$ ]] || continue ;;
+      url) [[ $value =~ ^$BOOT_SERVER$ ]] || continue ;;
+      token) [[ $value =~ ^$BOOT_TOKEN$ ]] || continue ;;
       *) continue ;;
     esac
     credential[$name]=$value
   done < "$state/credential"
   for name in node url token; do [ -n "${credential[$name]:-}" ] || return 1; done
-}
-
-# Whole or not at all, whenever the power is cut. $1: the file; its text comes in.
-replace_file() {
-  (umask 077 && cat > "$1.new")
-  sync "$1.new"
-  mv "$1.new" "$1"
-  sync --file-system "${1%/*}"
 }
 
 # The release that a system came with: the last one that it has come with.
@@ -55,40 +55,24 @@ find_release() {
   echo "$found"
 }
 
-fields=()
-add_field() {
-  local value=${2//\\/\\\\}
-  value=${value//$'\n'/ }
-  fields+=("data-urlencode = \"$1=${value//\"/\\\"}\"")
-}
-
 compose() {
-  local card name running system release
+  local running system release
   running=$(readlink --canonicalize-existing "$DISK_RUNNING")
   fields=()
-  add_field system "$running"
-  add_field release "$(find_release "$running")"
+  add_fields system "$running" release "$(find_release "$running")"
   if read -r system release < <(cat "$state/fell-back" 2> /dev/null); then
-    add_field tried-system "$system"
-    add_field tried-release "$release"
+    add_fields tried-system "$system" tried-release "$release"
   fi
-  for card in "$sys"/class/net/*; do
-    if [ -e "$card/device" ] && [ -r "$card/address" ]; then add_field mac "$(< "$card/address")"; fi
-  done
-  for name in uuid:product_uuid serial:product_serial asset:chassis_asset_tag; do
-    if [ -r "$sys/class/dmi/id/${name#*:}" ]; then add_field "${name%%:*}" "$(< "$sys/class/dmi/id/${name#*:}")"; fi
-  done
+  list_identity "$sys"
+  add_fields "${identity[@]}"
 }
 
 # status: what the server has answered, 000 where nobody did; text: its answer.
 status='' text=''
 post() {
   text=$(
-    {
-      printf '%s\n' "url = \"${credential[url]}/disk-boot?node=${credential[node]}&token=${credential[token]}\"" silent \
-        'proto = "=http"' 'noproxy = "*"' 'connect-timeout = 5' 'max-time = 20' 'max-filesize = 65536' 'header = "Expect:"' \
-        'write-out = "\n%{http_code}"' "${fields[@]}"
-    } | curl --disable --config -
+    request "${credential[url]}/disk-boot?node=${credential[node]}&token=${credential[token]}" 20 \
+      'max-filesize = 65536' 'write-out = "\n%{http_code}"' "${fields[@]}"
   ) || true
   status=${text##*$'\n'} text=${text%$'\n'*}
 }
@@ -98,12 +82,13 @@ keep_answer() {
   local name value next='' arguments=''
   while read -r name value; do
     case $name in
-      credential) if [[ $value =~ ^[A-Za-z0-9_-]{16,128}$ ]]; then next=$value; fi ;;
+      credential) if [[ $value =~ ^$BOOT_TOKEN$ ]]; then next=$value; fi ;;
       arguments) arguments=$value ;;
     esac
   done <<< "$text"
   if [ -z "$next" ] || [ -z "$arguments" ]; then return 1; fi
-  printf '%s %s\n' node "${credential[node]}" url "${credential[url]}" token "$next" | replace_file "$state/credential"
+  replace_file "$state/credential" \
+    "$(printf '%s %s\n' node "${credential[node]}" url "${credential[url]}" token "$next")"
   rm -f "$state/fell-back"
   printf '%s\n' "$arguments" > "$answer.new"
   mv "$answer.new" "$answer"

@@ -85,6 +85,7 @@ in
         pkgs.util-linux
       ];
       environment = {
+        NODE_SCRIPTS = "${./node}";
         INSTALL_DEFINITIONS = "${definitions}";
         INSTALL_OF_DISKS = "${./install-disk.sh}";
         INSTALL_OF_WRITING = "${./install-write.sh}";

@@ -24,32 +24,15 @@ root=$runtime/root esp=$runtime/esp
 
 say() { echo "every-channel-install: $*"; }
 
+NODE_SCRIPTS=${NODE_SCRIPTS:-${BASH_SOURCE[0]%/*}/node}
+# shellcheck source=node/arguments.sh
+source "$NODE_SCRIPTS/arguments.sh"
+# shellcheck source=node/requests.sh
+source "$NODE_SCRIPTS/requests.sh"
+# shellcheck source=node/files.sh
+source "$NODE_SCRIPTS/files.sh"
+
 # --- what the boot server has said ----------------------------------------------------------------------------------
-
-url='' order='' release=unknown words_to_report=()
-
-# The arguments of the kernel are text of the network's: what is not as it should be is not used.
-read_arguments() {
-  local words word
-  read -r -d '' -a words < "$1" || true
-  for word in "${words[@]}"; do
-    case $word in
-      every_channel.install=*)
-        if [[ ${word#*=} =~ ^[A-Za-z0-9-]{1,64}$ ]]; then order=${word#*=}; fi
-        ;;
-      every_channel.report=*)
-        if [[ ${word#*=} =~ ^http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*\?boot=[A-Za-z0-9_-]{16,128}$ ]]; then
-          url=${word#*=}
-          words_to_report+=("$word")
-        fi
-        ;;
-      every_channel.*)
-        words_to_report+=("$word")
-        if [[ $word =~ ^every_channel\.release=([A-Za-z0-9._+-]{1,255})$ ]]; then release=${BASH_REMATCH[1]}; fi
-        ;;
-    esac
-  done
-}
 
 # One run of this program, however often it is started on this boot.
 read_run() {
@@ -80,23 +63,11 @@ read_plan() {
 
 # --- to the server --------------------------------------------------------------------------------------------------
 
-fields=()
-add_field() {
-  local value=${2//\\/\\\\}
-  value=${value//$'\n'/ }
-  fields+=("data-urlencode = \"$1=${value//\"/\\\"}\"")
-}
-
 # status: what the server has answered to `fields`, 000 where nobody did. Its answer is $runtime/answer.
 status=''
 post() {
   local answer
-  answer=$(
-    {
-      printf '%s\n' "url = \"$url\"" silent 'proto = "=http"' 'noproxy = "*"' 'connect-timeout = 5' 'max-time = 20' \
-        'header = "Expect:"' "output = \"$runtime/answer\"" 'write-out = "%{http_code}"' "${fields[@]}"
-    } | curl --disable --config -
-  ) || true
+  answer=$(request "$boot_url" 20 "output = \"$runtime/answer\"" 'write-out = "%{http_code}"' "${fields[@]}") || true
   status=${answer:-000}
 }
 
@@ -104,17 +75,11 @@ post() {
 compose() {
   fields=()
   if [ "$1" = "done" ]; then
-    add_field stage installed
+    add_fields stage installed
   else
-    add_field stage installing
-    add_field step "$1"
+    add_fields stage installing step "$1"
   fi
-  add_field run "$run"
-  shift
-  while [ $# -gt 0 ]; do
-    add_field "$1" "$2"
-    shift 2
-  done
+  add_fields run "$run" "${@:2}"
 }
 
 # Says it until the server has it: what has not been heard is not done.
@@ -160,14 +125,8 @@ source "${INSTALL_OF_WRITING:-${BASH_SOURCE[0]%/*}/install-write.sh}"
 # --- all of it ------------------------------------------------------------------------------------------------------
 
 begin() {
-  local card name known=()
-  for card in "$sys"/class/net/*; do
-    if [ -e "$card/device" ] && [ -r "$card/address" ]; then known+=(mac "$(< "$card/address")"); fi
-  done
-  for name in uuid:product_uuid serial:product_serial asset:chassis_asset_tag; do
-    if [ -r "$sys/class/dmi/id/${name#*:}" ]; then known+=("${name%%:*}" "$(< "$sys/class/dmi/id/${name#*:}")"); fi
-  done
-  tell begin "${known[@]}"
+  list_identity "$sys"
+  tell begin "${identity[@]}"
   step=disk
   read_plan "$runtime/answer" || give_up "the boot server's plan cannot be read"
 }
@@ -208,8 +167,8 @@ say_it_again() {
   umount "$esp"
 }
 
-read_arguments "$1"
-if [ -z "$url" ] || [ -z "$order" ]; then
+read_boot_arguments "$1"
+if [ -z "$boot_url" ] || [ -z "$boot_order" ]; then
   say "<4>the kernel's arguments have no order of a boot server with its token: nothing is installed"
   exit 2
 fi

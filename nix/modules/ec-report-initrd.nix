@@ -16,7 +16,7 @@ let
 
   busybox = lib.getExe' pkgs.busybox "busybox";
   script = pkgs.writeShellScript "every-channel-report-running" (
-    builtins.readFile ./report-running.sh
+    builtins.readFile ./node/arguments.sh + builtins.readFile ./report-running.sh
   );
   # Stage 2 finds the cards as it would without.
   leave = pkgs.writeShellScript "every-channel-report-leave" ''

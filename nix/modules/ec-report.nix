@@ -59,6 +59,7 @@ in
         pkgs.gnused
       ];
       environment = {
+        NODE_SCRIPTS = "${./node}";
         REPORT_HEALTH_UNITS = toString (lib.unique cfg.healthUnits);
         REPORT_HOLD_SECONDS = toString cfg.holdSeconds;
         REPORT_JOURNAL_KIB = toString cfg.journalKiB;

@@ -33,6 +33,7 @@ let
       pkgs.gnugrep
     ];
     environment = {
+      NODE_SCRIPTS = "${./node}";
       SETTLE_ESP = esp;
       SETTLE_RUNNING = "/run/booted-system";
       SETTLE_GENERATIONS = toString cfg.generations;
@@ -209,6 +210,7 @@ in
           pkgs.curl
         ];
         environment = {
+          NODE_SCRIPTS = "${./node}";
           DISK_RUNNING = "/run/booted-system";
           REPORTING = toString (
             lib.optional config.services.every-channel.report.enable "every-channel-report.service"

@@ -179,6 +179,7 @@ in
       ++ lib.optional cfg.kexec pkgs.kexec-tools
       ++ lib.optional isSigned verifiers.${cfg.signature.format};
       environment = {
+        NODE_SCRIPTS = "${./node}";
         FOLLOW_SECONDS = toString cfg.everySeconds;
         FOLLOW_UNITS = toString (lib.unique cfg.beforeReboot);
         FOLLOW_TRUST = "${./follow-trust.sh}";

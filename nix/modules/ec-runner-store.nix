@@ -23,7 +23,11 @@ let
 
   busybox = lib.getExe' pkgs.busybox "busybox";
   script = pkgs.writeShellScript "every-channel-fetch-store" (
-    builtins.readFile ./store-cache.sh + builtins.readFile ./fetch-store.sh
+    lib.concatMapStrings builtins.readFile [
+      ./node/arguments.sh
+      ./store-cache.sh
+      ./fetch-store.sh
+    ]
   );
   mount = "${utils.escapeSystemdPath "/sysroot/nix/.ro-store"}.mount";
 in

@@ -27,42 +27,32 @@ image=$DIRECTORY/image first=0
 sources=() why=() wrong=()
 # Of a disk's: pieces that are there, and what others lack. Whether anything was written.
 have=() gaps=() written='' unkept='' posted=-3600
-report='' release=''
 stalled="it broke off, or stood still for $STALL_SECONDS s"
 
 say() { echo "every.channel: the Nix store: $*"; }
 
 mib() { echo "$((($1 + 1048575) / 1048576)) MiB"; }
 
-read_cmdline() {
-  local words word list each
-  read -r -a words < "$CMDLINE"
-  for word in "${words[@]}"; do
-    case $word in
-      every_channel.store=*)
-        IFS=, read -r -a list <<< "${word#*=}"
-        sources=()
-        for each in "${list[@]}"; do
-          each=${each%%[?#]*}
-          sources+=("${each%/*}/store.squashfs")
-        done
-        ;;
-      every_channel.report=http://*) report=${word#*=} ;;
-      every_channel.release=*) release=${word#*=} ;;
-    esac
+# Where the image lies, beside what each of these names.
+list_sources() {
+  local each
+  read_boot_arguments "$CMDLINE"
+  for each in "${boot_stores[@]}"; do
+    each=${each%%[?#]*}
+    sources+=("${each%/*}/store.squashfs")
   done
 }
 
 # What cannot be mended here is said once to the boot server too, as a boot that has failed. Its answer is not waited for.
 give_notice() {
   say "$1"
-  [ -n "$report" ] || return
-  post 10 "stage=up&healthy=no&release=$release&failed=every-channel-store.service&journal=${1// /+}"
+  [ -n "$boot_url" ] || return
+  post 10 "stage=up&healthy=no&release=$boot_release&failed=every-channel-store.service&journal=${1// /+}"
 }
 
 # post SECONDS BODY: to the boot server.
 post() {
-  "$BUSYBOX" timeout "$1" "$BUSYBOX" wget -q -O /dev/null --post-data "$2" "$report" 2>/dev/null
+  "$BUSYBOX" timeout "$1" "$BUSYBOX" wget -q -O /dev/null --post-data "$2" "$boot_url" 2>/dev/null
 }
 
 # connect URL OFFSET BYTES: file descriptor 3 stands at the first of these bytes. Else `reason` says why not.
@@ -201,7 +191,7 @@ tell_progress() {
     told=$tenth
     say "$((tenth * 10)) % of $(mib "$size")"
   fi
-  [ -n "$report" ] || return
+  [ -n "$boot_url" ] || return
   [ $((SECONDS - posted)) -ge "$TELL_SECONDS" ] || [ "$next" -eq "${#sums[@]}" ] || return
   posted=$SECONDS
   post 5 "stage=store&percent=$((next * 100 / ${#sums[@]}))" > /dev/null 2>&1 3>&- &
@@ -268,7 +258,7 @@ fetch() {
 main() {
   local status
   read_sums || { say "$SUMS is not what it should be"; return 1; }
-  read_cmdline
+  list_sources
   if [ "${#sources[@]}" -eq 0 ]; then
     say "the kernel's command line does not say where it is: every_channel.store= is missing"
     return 1

@@ -5,7 +5,7 @@
 # The unit says FOLLOW_STATE (the directory), FOLLOW_ESP (where the boot loader's entries are), FOLLOW_TRIES (of an entry) and
 # FOLLOW_RUNNING (the system that was booted).
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # boot, state, runs, release, answer and token are follow.sh's
+# shellcheck disable=SC2154 # boot, state, runs, release and answer are follow.sh's, boot_… is of node
 # shellcheck disable=SC2034 # counter_file is follow-trust.sh's
 
 readonly COPY_TRIES=3 AGAIN_SECONDS=3600
@@ -44,10 +44,9 @@ is_up() { [ "$state" = healthy ] || [ "$state" = unhealthy ]; }
 
 # $1: the step; $2: why it does not go on, or nothing.
 tell() {
-  local error=${2:-}
-  error=${error//[\\\"]/ }
-  ask "/disk-update?token=$token" "data-urlencode = \"release=$release\"" "data-urlencode = \"step=$1\"" \
-    ${error:+"data-urlencode = \"error=$error\""} || true
+  fields=()
+  add_fields release "$release" step "$1" ${2:+error "$2"}
+  ask "/disk-update?token=$boot_token" "${fields[@]}" || true
 }
 
 # It is not taken: the boot server counts it as failed, since it has its place in the rollout.
@@ -181,10 +180,8 @@ write_entry() {
   generation=$(find_generation)
   name=nixos-generation-$generation
   # Before the entry: who is booted by it is known to be on trial.
-  printf '%s %s %s %s\n' "$installed" "$release" "$(< /proc/sys/kernel/random/boot_id)" "$name" > "$disk_state/pending.new"
-  sync "$disk_state/pending.new"
-  mv "$disk_state/pending.new" "$disk_state/pending"
-  sync --file-system "$disk_state"
+  error="$disk_state cannot be written to"
+  replace_file "$disk_state/pending" "$installed $release $(< /proc/sys/kernel/random/boot_id) $name" || return 1
   error="the EFI system partition cannot be written to"
   copy_kernel "$kernel" "$kernel_name" && copy_kernel "$initrd" "$initrd_name" || return 1
   if [ -x "$installed/append-initrd-secrets" ]; then

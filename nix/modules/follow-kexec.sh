@@ -26,7 +26,7 @@ ask_next() {
   local file='[0-9a-f]{64} [0-9]{1,11} /releases/sha256-[0-9a-f]{32}(/[A-Za-z0-9_][A-Za-z0-9._+-]*){1,2}'
   next_files=() next_arguments=()
   reason='the boot server does not say what to start'
-  ask "/next?boot=$token$2" || {
+  ask "/next?boot=$boot_token$2" || {
     reason+=" ($status)"
     return 1
   }
@@ -126,13 +126,13 @@ prepare_kexec() {
 
 # What a boot server has to say of one boot alone, and can do no harm by (ectools/netboot/boot_files/scripts/reporting.py).
 is_of_this_boot() {
-  local host='([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?' path='(/[A-Za-z0-9._~%+-]+)*'
+  local path='(/[A-Za-z0-9._~%+-]+)*'
   case $1 in
-    every_channel.report=*) [[ $1 =~ ^[a-z_.]+=http://$host$path/report\?boot=[A-Za-z0-9_-]{16,128}$ ]] ;;
+    every_channel.report=*) [[ $1 =~ ^[a-z_.]+=http://$BOOT_HOST$path/report\?boot=$BOOT_TOKEN$ ]] ;;
     every_channel.release=*) [ "$1" = "every_channel.release=$2" ] ;;
     every_channel.healthy_within=*) [[ $1 =~ ^[a-z_.]+=[0-9]{1,7}$ ]] ;;
     every_channel.health_units=*) [[ $1 =~ ^[a-z_.]+=[A-Za-z0-9:_.@,-]+$ ]] ;;
-    every_channel.store=*) [[ $1 =~ ^[a-z_.]+=http://$host$path(,http://$host$path)*$ ]] ;;
+    every_channel.store=*) [[ $1 =~ ^[a-z_.]+=http://$BOOT_HOST$path(,http://$BOOT_HOST$path)*$ ]] ;;
     *) false ;;
   esac
 }

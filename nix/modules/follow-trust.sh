@@ -211,17 +211,14 @@ is_own_directory() {
 
 # What was seen before this service was started again, and before this kernel was: the system that started it has said so.
 # A firmware's boot may have been told any number; a higher one than is true holds a node where it is, and leads it nowhere.
+# $1: the counter that it has said, or nothing.
 begin_trust() {
-  local words word
   if [ -n "$FOLLOW_SIGNATURE$FOLLOW_KEXEC" ] && ! is_own_directory; then
     echo "<3>every-channel-follow: $FOLLOW_DIRECTORY is no directory of this service's alone: nobody is followed"
     exit 1
   fi
   [ -n "$FOLLOW_SIGNATURE" ] || return 0
-  read -r -d '' -a words < "$1" || true
-  for word in "${words[@]}"; do
-    if [[ $word =~ ^every_channel\.channel_counter=([1-9][0-9]{0,15})$ ]]; then seen_counter=${BASH_REMATCH[1]}; fi
-  done
+  seen_counter=${1:-0}
   if [ -f "$counter_file" ] && [[ $(< "$counter_file") =~ ^[1-9][0-9]{0,15}$ ]]; then
     if [ "${BASH_REMATCH[0]}" -gt "$seen_counter" ]; then seen_counter=${BASH_REMATCH[0]}; fi
   fi

@@ -16,20 +16,15 @@ readonly DOWN_SECONDS=600
 readonly ANSWER_SECONDS=${FOLLOW_ANSWER_SECONDS:-20}
 
 FOLLOW_REBOOT=${FOLLOW_REBOOT-yes}
-url='' token=''
 read -r -a units <<< "$FOLLOW_UNITS"
 
-# The arguments of the kernel are text of the network's: what is not as it should be is not used.
-read_arguments() {
-  local words word
-  read -r -d '' -a words < "$1" || true
-  for word in "${words[@]}"; do
-    if [[ $word =~ ^every_channel\.report=(http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*)/report\?boot=([A-Za-z0-9_-]{16,128})$ ]]; then
-      url=${BASH_REMATCH[1]} token=${BASH_REMATCH[5]}
-    fi
-  done
-}
-
+NODE_SCRIPTS=${NODE_SCRIPTS:-${BASH_SOURCE[0]%/*}/node}
+# shellcheck source=node/arguments.sh
+source "$NODE_SCRIPTS/arguments.sh"
+# shellcheck source=node/requests.sh
+source "$NODE_SCRIPTS/requests.sh"
+# shellcheck source=node/files.sh
+source "$NODE_SCRIPTS/files.sh"
 # shellcheck source=follow-trust.sh
 source "${FOLLOW_TRUST:-${BASH_SOURCE[0]%/*}/follow-trust.sh}"
 # shellcheck source=follow-kexec.sh
@@ -41,9 +36,8 @@ reason=''
 # fetch PATH FILE BYTES SECONDS: a file of the boot server's, whole, and of so many bytes at most.
 fetch() {
   local code=$2.code
-  printf '%s\n' "url = \"$url$1\"" silent 'proto = "=http"' 'noproxy = "*"' 'connect-timeout = 5' "max-time = ${4:-$ANSWER_SECONDS}" \
-    'speed-limit = 1024' 'speed-time = 60' "max-filesize = $3" 'write-out = "%{stderr}%{http_code}"' \
-    | curl --disable --config - 2> "$code" | head -c "$(($3 + 1))" > "$2" || return 1
+  request "$boot_server$1" "${4:-$ANSWER_SECONDS}" 'speed-limit = 1024' 'speed-time = 60' "max-filesize = $3" \
+    'write-out = "%{stderr}%{http_code}"' 2> "$code" | head -c "$(($3 + 1))" > "$2" || return 1
   [ "$(< "$code")" = 200 ] && [ "$(stat -c %s -- "$2")" -le "$3" ]
 }
 
@@ -52,8 +46,7 @@ status='' answer=''
 ask() {
   local text
   text=$(
-    printf '%s\n' "url = \"$url$1\"" silent 'proto = "=http"' 'noproxy = "*"' 'connect-timeout = 5' "max-time = $ANSWER_SECONDS" \
-      'max-filesize = 65536' 'write-out = "\n%{http_code}"' "${@:2}" | curl --disable --config - | head -c 65600 | tr -d '\0'
+    request "$boot_server$1" "$ANSWER_SECONDS" 'max-filesize = 65536' 'write-out = "\n%{http_code}"' "${@:2}" | head -c 65600 | tr -d '\0'
   ) || true
   status=${text##*$'\n'} answer=${text%$'\n'*}
   [ "$status" = 200 ]
@@ -63,7 +56,7 @@ ask() {
 node='' group='' slots='' state='' boot='' system='' runs='' release=''
 ask_assignment() {
   local line
-  ask "/assignment?boot=$token$1" || return 1
+  ask "/assignment?boot=$boot_token$1" || return 1
   node='' group='' slots='' state='' boot='' system='' runs='' release=''
   while IFS= read -r line; do
     if [[ $line =~ ^(node|group|slots|state|boot|system|runs|release)=([A-Za-z0-9._+-]{0,255})$ ]]; then
@@ -130,14 +123,16 @@ boot_again() {
   systemctl reboot
 }
 
-read_arguments "$1"
-if [ -z "$url" ] && [ -r "${FOLLOW_DISK_BOOT:-}" ]; then
-  read_arguments "$FOLLOW_DISK_BOOT"
+read_boot_arguments "$1"
+# The kernel that runs was told it by the system that started it, and not by a boot server.
+started_counter=$boot_counter
+if [ -z "$boot_url" ] && [ -r "${FOLLOW_DISK_BOOT:-}" ]; then
+  read_boot_arguments "$FOLLOW_DISK_BOOT"
   # shellcheck source=follow-installed.sh
   source "$FOLLOW_INSTALLED"
 fi
-begin_trust "$1"
-if [ -z "$url" ]; then
+begin_trust "$started_counter"
+if [ -z "$boot_url" ]; then
   echo "<4>every-channel-follow: the kernel argument every_channel.report is no address of a boot server: nobody is followed"
   exit 0
 fi

@@ -144,13 +144,12 @@ finish_keys() {
 leave_report() {
   (umask 022 && mkdir -p "$root/$STATE")
   mkdir -p "$root/$STATE/report"
-  printf '%s\n' "${words_to_report[*]}" > "$root/$STATE/report/first-boot"
+  printf '%s\n' "${boot_words[*]}" > "$root/$STATE/report/first-boot"
   # What the system on the disk shows the boot server, and which release it came with (disk-boot.sh).
   mkdir -p "$root/$STATE/node"
-  local base=${url%/report\?boot=*}
-  printf '%s %s\n' node "${plan[node]}" url "$base" token "${url##*\?boot=}" > "$root/$STATE/node/credential"
+  printf '%s %s\n' node "${plan[node]}" url "$boot_server" token "$boot_token" > "$root/$STATE/node/credential"
   if [ ! -e "$root/$STATE/node/systems" ]; then
-    printf '%s %s\n' "${plan[system]}" "$release" > "$root/$STATE/node/systems"
+    printf '%s %s\n' "${plan[system]}" "${boot_release:-unknown}" > "$root/$STATE/node/systems"
   fi
 }
 
@@ -158,10 +157,8 @@ leave_report() {
 leave_marker() {
   sync --file-system "$root"
   if mountpoint --quiet "$root/boot"; then sync --file-system "$root/boot"; fi
-  printf '%s %s\n' node "${plan[node]}" order "${plan[order]}" system "${plan[system]}" > "$root/$STATE/installed.new"
-  sync "$root/$STATE/installed.new"
-  mv "$root/$STATE/installed.new" "$root/$STATE/installed"
-  sync --file-system "$root"
+  replace_file "$root/$STATE/installed" \
+    "$(printf '%s %s\n' node "${plan[node]}" order "${plan[order]}" system "${plan[system]}")"
   rm -rf "$root/boot/every-channel"
   umount --recursive "$root"
 }

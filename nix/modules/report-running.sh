@@ -15,16 +15,12 @@ case ${1:-} in
   ?*) exit 0 ;;
 esac
 
-url=
-read -r -a words < /proc/cmdline
-for word in "${words[@]}"; do
-  case $word in every_channel.report=http://*) url=${word#*=} ;; esac
-done
-[ -n "$url" ] || exit 0
+read_boot_arguments /proc/cmdline
+[ -n "$boot_url" ] || exit 0
 
 # Here nobody else sees the arguments of a process. (A time limit of wget's own ends busybox 1.35 by a fault.)
 tell() {
-  "$BUSYBOX" timeout 10 "$BUSYBOX" wget -q -O /dev/null --post-data stage=running "$url" 2>/dev/null || return 1
+  "$BUSYBOX" timeout 10 "$BUSYBOX" wget -q -O /dev/null --post-data stage=running "$boot_url" 2>/dev/null || return 1
   : > "$state/running"
   exit 0
 }

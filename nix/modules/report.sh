@@ -18,37 +18,11 @@ readonly MAX_UNITS=32
 runtime=$RUNTIME_DIRECTORY
 first_boot=${STATE_DIRECTORY:-/nonexistent}/first-boot
 
-# --- what the boot server has said ----------------------------------------------------------------------------------
-
-url='' token='' release='' within=600
-read -r -a health_units <<< "$REPORT_HEALTH_UNITS"
-
-# The arguments of the kernel are text of the network's: what is not as it should be is not used.
-read_arguments() {
-  local words word unit units
-  read -r -d '' -a words < "$1" || true
-  for word in "${words[@]}"; do
-    case $word in
-      every_channel.report=*)
-        if [[ ${word#*=} =~ ^http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*\?boot=([A-Za-z0-9_-]{16,128})$ ]]; then
-          url=${word#*=} token=${BASH_REMATCH[4]}
-        fi
-        ;;
-      every_channel.release=*)
-        if [[ ${word#*=} =~ ^[A-Za-z0-9._+-]{1,255}$ ]]; then release=${word#*=}; fi
-        ;;
-      every_channel.healthy_within=*)
-        if [[ ${word#*=} =~ ^([0-9]{1,9})(\.[0-9]*)?$ ]]; then within=$((10#${BASH_REMATCH[1]})); fi
-        ;;
-      every_channel.health_units=*)
-        IFS=, read -r -a units <<< "${word#*=}"
-        for unit in "${units[@]}"; do
-          if [[ $unit =~ ^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]{0,254}$ ]]; then health_units+=("$unit"); fi
-        done
-        ;;
-    esac
-  done
-}
+NODE_SCRIPTS=${NODE_SCRIPTS:-${BASH_SOURCE[0]%/*}/node}
+# shellcheck source=node/arguments.sh
+source "$NODE_SCRIPTS/arguments.sh"
+# shellcheck source=node/requests.sh
+source "$NODE_SCRIPTS/requests.sh"
 
 # Seconds since the kernel started, whatever is done to the clock meanwhile.
 read_uptime() {
@@ -120,18 +94,11 @@ judge_health_unit() {
 
 # --- the report -----------------------------------------------------------------------------------------------------
 
-# Lines of curl's configuration, one a field of the form.
-fields=()
-add_field() {
-  local value=${2//\\/\\\\}
-  fields+=("data-urlencode = \"$1=${value//\"/\\\"}\"")
-}
-
 # $1: microseconds.
 add_seconds() {
   local fraction
   printf -v fraction '%06d' $(($2 % 1000000))
-  add_field "seconds.$1" "$(($2 / 1000000)).${fraction:0:3}"
+  add_fields "seconds.$1" "$(($2 / 1000000)).${fraction:0:3}"
 }
 
 # systemd's own figures, as systemd-analyze(1) counts them: those of firmware and boot loader go back from the kernel's start.
@@ -178,7 +145,7 @@ print_journal() {
 # $1: how many bytes it may have once it is encoded.
 write_journal() {
   local keep=$((REPORT_JOURNAL_KIB * 1024)) size encoded
-  printf 's/%s/***/g\n' "$token" > "$runtime/token.sed"
+  printf 's/%s/***/g\n' "$boot_token" > "$runtime/token.sed"
   { print_journal || true; } \
     | sed -E -f "$REPORT_REDACT" -f "$runtime/token.sed" \
     | tr -c '\n\t -~' '?' \
@@ -204,13 +171,13 @@ write_journal() {
 compose_up() {
   local unit system
   fields=()
-  add_field stage up
-  if [ -n "$release" ]; then add_field release "$release"; fi
-  if system=$(readlink --canonicalize-existing /run/booted-system); then add_field system "$system"; fi
-  add_field healthy "$1"
-  for unit in "${wrong[@]:0:MAX_UNITS}"; do add_field failed "$unit"; done
+  add_fields stage up
+  if [ -n "$boot_release" ]; then add_fields release "$boot_release"; fi
+  if system=$(readlink --canonicalize-existing /run/booted-system); then add_fields system "$system"; fi
+  add_fields healthy "$1"
+  for unit in "${wrong[@]:0:MAX_UNITS}"; do add_fields failed "$unit"; done
   add_times
-  add_field clock "$(printf '%(%s)T' -1)"
+  add_fields clock "$(printf '%(%s)T' -1)"
   if [ "$1" = no ] && [ "$REPORT_JOURNAL_KIB" -gt 0 ]; then
     local text="${fields[*]}"
     write_journal $((BODY_BYTES - 3 * ${#text}))
@@ -225,10 +192,7 @@ status='' wait_for=0
 post() {
   local answer
   answer=$(
-    {
-      printf '%s\n' "url = \"$url\"" silent 'proto = "=http"' 'noproxy = "*"' 'connect-timeout = 5' 'max-time = 20' \
-        'header = "Expect:"' 'output = "/dev/null"' 'write-out = "%{http_code} %header{retry-after}"' "${fields[@]}"
-    } | curl --disable --config -
+    request "$boot_url" 20 'output = "/dev/null"' 'write-out = "%{http_code} %header{retry-after}"' "${fields[@]}"
   ) || true
   read -r status wait_for _ <<< "${answer:-000}"
   if ! [[ ${wait_for:-} =~ ^[0-9]{1,5}$ ]]; then wait_for=0; fi
@@ -285,14 +249,17 @@ deliver() {
 
 # --- the boot, as it goes -------------------------------------------------------------------------------------------
 
-read_arguments "$1"
+read_boot_arguments "$1"
 for left in "${REPORT_DISK_BOOT:-}" "$first_boot"; do
-  if [ -z "$url" ] && [ -r "$left" ]; then read_arguments "$left"; fi
+  if [ -z "$boot_url" ] && [ -r "$left" ]; then read_boot_arguments "$left"; fi
 done
-if [ -z "$url" ]; then
+if [ -z "$boot_url" ]; then
   echo "<4>every-channel-report: the kernel argument every_channel.report is no address of a boot server: nothing is reported"
   exit 0
 fi
+within=${boot_within:-600}
+read -r -a health_units <<< "$REPORT_HEALTH_UNITS"
+health_units+=("${boot_units[@]}")
 # With time for the loading, which went before the kernel's.
 late=$((within - 120 > within * 3 / 4 ? within - 120 : within * 3 / 4))
 
@@ -337,7 +304,7 @@ while read_uptime; [ "$now" -lt $((within + GIVE_UP_SECONDS)) ]; do
     composed=''
     if [ "$running" = due ] && [ "$now" -ge "$next_try" ]; then
       fields=()
-      add_field stage running
+      add_fields stage running
       if deliver running; then running=told; fi
     fi
   fi

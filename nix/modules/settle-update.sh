@@ -22,19 +22,15 @@ entries=$SETTLE_ESP/loader/entries kernels=$SETTLE_ESP/EFI/nixos
 
 say() { echo "every-channel-update: $*"; }
 
-# Whole or not at all, whenever the power is cut. $1: the file; its text comes in.
-replace_file() {
-  cat > "$1.new"
-  sync "$1.new"
-  mv "$1.new" "$1"
-  sync --file-system "${1%/*}"
-}
+NODE_SCRIPTS=${NODE_SCRIPTS:-${BASH_SOURCE[0]%/*}/node}
+# shellcheck source=node/files.sh
+source "$NODE_SCRIPTS/files.sh"
 
 # A line more, of so many at most ($2) of a file ($1), each there once. $3: the line.
 add_line() {
   local lines
   lines=$(grep --invert-match --line-regexp --fixed-strings -- "$3" "$1" 2> /dev/null | tail --lines="$2" || true)
-  printf '%s\n' ${lines:+"$lines"} "$3" | replace_file "$1"
+  replace_file "$1" "${lines:+$lines$'\n'}$3"
 }
 
 system='' release='' begun='' entry='' running=''
@@ -84,7 +80,7 @@ look() {
   if [ -n "$tried" ]; then
     say "<4>$system did not come up: the boot loader has gone back to $running"
     add_line "$state/bad" "$BAD_SYSTEMS" "$system"
-    printf '%s %s\n' "$system" "$release" | replace_file "$state/fell-back"
+    replace_file "$state/fell-back" "$system $release"
   else
     say "$system was not booted: the power was cut before, or somebody has chosen another"
   fi

@@ -16,7 +16,7 @@ from support.boot_service import boot_service, require_boot_services, stage, wri
 from support.fickle_http import Turn, find_closed_port, serve_fickly
 from support.guests import wait_until
 from support.releases import release_files
-from support.reports_taken import record_reports
+from support.reports_taken import TOKEN, record_reports
 from support.store_stage1 import SCRIPTS, Stage1, require_root
 
 pytestmark = [pytest.mark.timeout(300)]
@@ -178,7 +178,7 @@ def test_the_boot_server_is_told_how_far_it_is(stage1: Stage1) -> None:
 def test_a_boot_server_that_does_not_answer_costs_no_time(stage1: Stage1) -> None:
     stage1.environment["TELL_SECONDS"] = "0"
     with serve_fickly(IMAGE) as server, socket.create_server(("127.0.0.1", 0)) as deaf:
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/report?boot=x"
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/report?boot={TOKEN}"
         stage1.run(server.url, more=f"every_channel.report={url}")
 
 

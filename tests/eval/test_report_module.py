@@ -163,7 +163,7 @@ def test_a_network_that_stage_1_has_is_used_as_it_is(systems: Systems) -> None:
 @pytest.mark.parametrize("name", ["report.sh", "report-running.sh"])
 def test_shellcheck_finds_nothing(name: str, require_tool: Callable[[str, str], str]) -> None:
     check = require_tool("shellcheck", "install shellcheck")
-    argv = [check, "--shell=bash", str(MODULES / name)]
+    argv = [check, "--shell=bash", "--external-sources", "--source-path=SCRIPTDIR", str(MODULES / name)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 

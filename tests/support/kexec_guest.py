@@ -96,6 +96,7 @@ def build_output(directory: Path, payload: Payload, *, store_path: str, key: byt
     (tools / "systemctl").chmod(0o755)
     for name in ("follow.sh", "follow-trust.sh", "follow-kexec.sh"):
         shutil.copyfile(MODULES / name, own / name)
+    shutil.copytree(MODULES / "node", own / "node")
     (own / "key").write_bytes(key)
     (own / "booted").symlink_to(store_path)
     (tree / store_path.removeprefix("/")).mkdir(parents=True)

@@ -106,9 +106,13 @@ class NixosMachine(Machine):
 
     def reboot(self) -> str:
         """``wait_boot`` after a restart of the system."""
+        self.begin_reboot()
+        return self.wait_boot()
+
+    def begin_reboot(self) -> None:
+        """Have the system restart."""
         # The agent may end before it has answered.
         self._send(["systemctl", "reboot", "--no-block"])
-        return self.wait_boot()
 
     def power_off(self) -> None:
         """By the system itself, to the end of the machine."""

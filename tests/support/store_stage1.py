@@ -12,7 +12,7 @@ from pathlib import Path
 from support.needs import give_up, require_tool
 
 MODULES = Path(__file__).parents[2] / "nix/modules"
-SCRIPTS = [MODULES / "store-cache.sh", MODULES / "fetch-store.sh"]
+SCRIPTS = [MODULES / name for name in ("node/arguments.sh", "store-cache.sh", "fetch-store.sh")]
 CUT = MODULES / "cut-store.py"
 # The mount is the program's own, and goes with it: what it left there is copied first. A loop device stays.
 _KEEP = """

@@ -1,4 +1,4 @@
-"""A real runner on a disk follows a rollout to the next release, and goes back from one that fails."""
+"""A real runner on a disk follows rollouts: to the next release, back from bad ones; it is installed anew."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 @pytest.mark.netns
 @pytest.mark.full
 @pytest.mark.timeout(14400)
-def test_an_installed_runner_is_led_to_the_next_release_and_goes_back_from_a_bad_one(
+def test_an_installed_runner_is_led_to_the_next_release_and_goes_back_from_bad_ones(
     flake: Flake, tmp_path: Path
 ) -> None:
     with build_netboot_lab(tmp_path, boot_file=BOOT_FILE) as lab:
         updated = run_update_job(flake, lab, tmp_path, print)
     assert "never-good.service" in updated.stopped
     assert updated.told.startswith(("healthy: ", "booting: ")), updated.told
+    hung = f"{updated.systems[3]} did not come up: the disk went back to {updated.systems[1]}"
+    assert hung in updated.hung

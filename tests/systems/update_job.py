@@ -1,4 +1,4 @@
-"""A machine that was installed, led by rollouts: to the next release on its disk, and back from a bad one."""
+"""A machine that was installed, led by rollouts: on to a release, back from bad ones; then installed anew."""
 
 from __future__ import annotations
 
@@ -61,23 +61,38 @@ systemd.services.never-good = {
     script = "exit 1";
   };
 """
+# Before anything but systemd runs: no network, no D-Bus, and nothing that could tell the boot server.
+_HANGS = """\
+systemd.services.never-ends = {
+    requiredBy = [ "sysinit.target" ];
+    before = [ "sysinit.target" ];
+    unitConfig.DefaultDependencies = false;
+    serviceConfig.Type = "oneshot";
+    serviceConfig.TimeoutStartSec = "infinity";
+    script = "sleep infinity";
+  };
+"""
+# Each version's fault, if any, and how many seconds it has on trial.
+_VERSIONS = (("", 1800), ("", 1800), (_NEVER_COMPLETE, 120), (_HANGS, 60))
 
 
 @dataclass(frozen=True)
 class Updated:
-    """The store paths of the three versions, and what was seen of the machine's boots.
+    """The store paths of the four versions, and what was seen of the machine's boots.
 
-    ``stopped``: why the rollout of the third one was; ``told``: how the boot is after which it went back.
+    ``stopped``: why the rollout of the third one was; ``told``: how the boot is after which it went back;
+    ``hung``: why that of the fourth one was stopped.
     """
 
-    systems: tuple[str, str, str]
+    systems: tuple[str, ...]
     seconds: dict[str, float]
     stopped: str
     told: str
+    hung: str
 
 
 def run_update_job(flake: Flake, lab: Lab, directory: Path, tell: Callable[[str], None]) -> Updated:
-    """From an empty disk to the second release, and back from the third. ``tell`` is told how far it is.
+    """From an empty disk to the second release, and back from two others; then anew. ``tell``: how far it is.
 
     Raises AssertionError where something is not as it should be.
     """
@@ -116,10 +131,25 @@ def run_update_job(flake: Flake, lab: Lab, directory: Path, tell: Callable[[str]
         watch.until("went back", lambda last: last.id != boot.id and _runs(last, systems[1]))
         assert watch.boot is not None
         told = f"{watch.boot.state}: {watch.boot.why}"
+        watch.until("is well again", lambda last: last.state is BootState.HEALTHY and _runs(last, systems[1]))
+        back = watch.boot
+        _rollout(sock, "start", ids[3], "--group", "runners", "--waves", "100%", "--within", str(_WITHIN))
+        # Nobody hears of it until the boot loader has gone back by itself.
+        watch.until_true("the rollout is stopped again", lambda: _find_state(sock) == "stopped")
+        hung = str(_rollout(sock, "status", "--json")[0]["why"])
+        watch.until("fell back", lambda last: last.id != back.id and _runs(last, systems[1]))
+        before = watch.boot
+        _tell_fleet(sock, "boot-once", "runner", "install")
+        machine.begin_reboot()
+        watch.until("installed anew", lambda last: last.id != before.id and _is_up(last, systems[1], ids[1]))
+        assert watch.boot.install is not None
     root = Root(image)
-    assert systems[1] in root.read("/var/lib/every-channel/node/systems")
-    assert root.read("/var/lib/every-channel/node/pending") == ""
-    return Updated((systems[0], systems[1], systems[2]), watch.seconds, stopped, told)
+    # Nothing of what was there before, but the machine's own keys.
+    assert root.read("/var/lib/every-channel/node/systems") == f"{systems[1]} {ids[1]}\n"
+    assert not root.has("/var/lib/every-channel/node/bad")
+    assert not root.has("/var/lib/every-channel/node/pending")
+    assert "order first\n" not in root.read("/var/lib/every-channel/installed")
+    return Updated(tuple(systems), watch.seconds, stopped, told, hung)
 
 
 def _build(flake: Flake, directory: Path, tell: Callable[[str], None]) -> tuple[list[Path], list[str]]:
@@ -134,9 +164,9 @@ def _build(flake: Flake, directory: Path, tell: Callable[[str], None]) -> tuple[
     built, netbooted = trusting.build(f"{build}.netboot"), trusting.build(f"{build}.toplevel")
     tell("the runner that comes over the network is built")
     archives, systems = [], []
-    for version, more in enumerate(("", "", _NEVER_COMPLETE), start=1):
+    for version, (more, trial) in enumerate(_VERSIONS, start=1):
         text = _FOLLOWS.replace("@KEY@", public).replace("@VERSION@", str(version)).replace("@MORE@", more)
-        text = text.replace("@TRIAL@", "120" if more else "1800")
+        text = text.replace("@TRIAL@", str(trial))
         own = flake.extend(directory / f"flake-{version}", INSTALLED, text)
         toplevel = own.build(f"{build}.toplevel")
         packed = directory / f"release-{version}"
@@ -165,6 +195,16 @@ def _rollout(sock: Path, *arguments: str) -> Any:
     # That of `status` says how the rollout stands.
     assert done.returncode == 0 or "--json" in arguments, done.stderr
     return json.loads(done.stdout) if "--json" in arguments else None
+
+
+def _tell_fleet(sock: Path, *arguments: str) -> None:
+    argv = [sys.executable, "-m", "ectools.cli.main", "fleet", *arguments, "--socket", str(sock)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _is_up(boot: NodeBoot, system: str, release: str) -> bool:
+    return boot.state is BootState.HEALTHY and boot.release == release and _runs(boot, system)
 
 
 def _runs(boot: NodeBoot, system: str) -> bool:
