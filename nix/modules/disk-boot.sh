@@ -77,7 +77,8 @@ post() {
   status=${text##*$'\n'} text=${text%$'\n'*}
 }
 
-# What the boot server has said is kept before it is used: the credential that was shown ends with the use of the next.
+# What the boot server has said is kept before it is used: the credential that was shown ends once the next one is shown. Where
+# the disk does not keep that, the one that is there is shown again, and what was to be told of this boot is told all the same.
 keep_answer() {
   local name value next='' arguments=''
   while read -r name value; do
@@ -87,11 +88,12 @@ keep_answer() {
     esac
   done <<< "$text"
   if [ -z "$next" ] || [ -z "$arguments" ]; then return 1; fi
-  replace_file "$state/credential" \
-    "$(printf '%s %s\n' node "${credential[node]}" url "${credential[url]}" token "$next")"
-  rm -f "$state/fell-back"
-  printf '%s\n' "$arguments" > "$answer.new"
-  mv "$answer.new" "$answer"
+  if ! replace_file "$state/credential" \
+    "$(printf '%s %s\n' node "${credential[node]}" url "${credential[url]}" token "$next")"; then
+    say "<4>the disk does not keep the next credential: the next boot shows the one that it has"
+  fi
+  rm -f "$state/fell-back" || say "<4>the disk does not take it that a system has not come up: it is told again"
+  printf '%s\n' "$arguments" > "$answer.new" && mv "$answer.new" "$answer"
 }
 
 if ! read_credential; then

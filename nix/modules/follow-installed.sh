@@ -6,15 +6,16 @@
 # FOLLOW_RUNNING (the system that was booted).
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # boot, state, runs, release and answer are follow.sh's, boot_… is of node
-# shellcheck disable=SC2034 # counter_file is follow-trust.sh's
+# shellcheck disable=SC2034 # counter_file and releases_file are follow-trust.sh's
 
 readonly COPY_TRIES=3 AGAIN_SECONDS=3600
 # What is left free of a file system that is written to.
 readonly SPARE_BYTES=$((64 << 20)) ESP_SPARE_BYTES=$((1 << 20))
 
 disk_state=$FOLLOW_STATE esp=$FOLLOW_ESP
-# What was seen of a channel outlives a boot here.
+# What was seen of a channel outlives a boot here, and with which release each system has come.
 counter_file=$disk_state/channel-counter
+releases_file=$disk_state/releases
 entries=$esp/loader/entries kernels=$esp/EFI/nixos
 
 installed='' cache=''
@@ -35,7 +36,11 @@ is_unfit() { [ "$1" = "$unfit" ] && [ "$SECONDS" -lt "$unfit_until" ]; }
 is_wanted() {
   read_installed
   [ "$boot" = disk ] && [ -n "$release" ] && [ -n "$installed" ] && [ -n "$cache" ] || return 1
-  [ "$installed" != "$(readlink --canonicalize-existing "$FOLLOW_RUNNING")" ] || return 1
+  if [ "$installed" = "$(readlink --canonicalize-existing "$FOLLOW_RUNNING")" ]; then
+    # What runs is that release's too, and nobody boots again for it.
+    learn_own "$release" "$system" || true
+    return 1
+  fi
   ! is_tried "$installed" && ! is_unfit "$installed"
 }
 
@@ -121,9 +126,14 @@ name_kernel() {
 
 # $1 → $kernels/$2, whole or not at all.
 copy_kernel() {
-  if ! cmp --silent "$1" "$kernels/$2"; then
-    cp "$1" "$kernels/$2.new" && sync "$kernels/$2.new" && mv "$kernels/$2.new" "$kernels/$2"
-  fi
+  if cmp --silent "$1" "$kernels/$2"; then return 0; fi
+  { cp "$1" "$kernels/$2.new" || drop_new "$kernels/$2"; } && put_new "$kernels/$2"
+}
+
+# What stage 1 is to know, and the store has not, goes behind the initrd $1.
+append_secrets() {
+  [ -x "$installed/append-initrd-secrets" ] || return 0
+  { cp "$1" "$1.new" && "$installed/append-initrd-secrets" "$1.new" || drop_new "$1"; } && put_new "$1"
 }
 
 # The number that the profile's next generation has.
@@ -149,59 +159,64 @@ find_field() {
 
 # The boot loader takes the newest of all entries, those that have failed last.
 write_default() {
-  local conf=$esp/loader/loader.conf
+  local conf=$esp/loader/loader.conf rest=''
   if grep --quiet --line-regexp 'default nixos-generation-\*' "$conf" 2> /dev/null; then return 0; fi
-  {
-    echo 'default nixos-generation-*'
-    grep --invert-match '^default[[:blank:]]' "$conf" 2> /dev/null || true
-  } > "$conf.new"
-  sync "$conf.new"
-  mv "$conf.new" "$conf"
+  # 1: there is no other line.
+  if [ -e "$conf" ]; then rest=$(grep --text --invert-match '^default[[:blank:]]' "$conf") || [ $? -eq 1 ] || return 1; fi
+  replace_file "$conf" "default nixos-generation-*${rest:+$'\n'$rest}"
 }
 
 # Anew for each update: what another one has left by a power cut is not kept.
+clear_entries() {
+  rm -f "$kernels"/*.new "$entries"/nixos-generation-*+*.conf "$entries"/*.new && sync --file-system "$esp"
+}
+
+# Nothing of it boots any more, before it is forgotten who is on trial.
+drop_entry() {
+  if clear_entries; then
+    rm -f "$disk_state/pending" || true
+  else
+    say "<3>the entry of $installed cannot be taken from the boot menu"
+  fi
+}
+
 write_entry() {
-  local kernel initrd kernel_name initrd_name generation name version needed=0 free file id
+  local kernel initrd kernel_name initrd_name generation name version parameters size needed=0 free file id boot_id text
   error="$installed is no system with a boot menu"
   kernel=$(readlink --canonicalize-existing "$installed/kernel") || return 1
   initrd=$(readlink --canonicalize-existing "$installed/initrd") || return 1
   version=$(< "$installed/nixos-version") || return 1
-  id=$(< /etc/machine-id) || return 1
+  parameters=$(< "$installed/kernel-params") || return 1
+  id=$(< /etc/machine-id) && boot_id=$(< /proc/sys/kernel/random/boot_id) || return 1
   kernel_name=$(name_kernel "$kernel") initrd_name=$(name_kernel "$initrd")
-  mkdir -p "$entries" "$kernels"
-  rm -f "$kernels"/*.new "$entries"/nixos-generation-*+*.conf "$entries"/*.new
-  [ -e "$kernels/$kernel_name" ] || needed=$(stat --format=%s "$kernel")
-  [ -e "$kernels/$initrd_name" ] || needed=$((needed + $(stat --format=%s "$initrd")))
-  free=$(find_free "$esp")
+  error="the EFI system partition cannot be written to"
+  mkdir -p "$entries" "$kernels" && clear_entries || return 1
+  for file in "$kernel" "$initrd"; do
+    if [ -e "$kernels/$(name_kernel "$file")" ]; then continue; fi
+    size=$(stat --format=%s "$file") || return 1
+    needed=$((needed + size))
+  done
+  free=$(find_free "$esp") || return 1
   if [ "$free" -lt $((needed + ESP_SPARE_BYTES)) ]; then
     error="the EFI system partition has $((free >> 20)) MiB left, and $((needed >> 20)) are needed"
     return 1
   fi
   generation=$(find_generation)
   name=nixos-generation-$generation
-  # Before the entry: who is booted by it is known to be on trial.
-  error="$disk_state cannot be written to"
-  replace_file "$disk_state/pending" "$installed $release $(< /proc/sys/kernel/random/boot_id) $name" || return 1
+  # Before the entry: the system is on the disk, and who is booted by it is known, and known to be on trial.
+  error="the disk does not keep what is on trial: $disk_state cannot be written to"
+  sync --file-system "$installed" || return 1
+  [ -z "$trusted_name" ] || remember_release "$installed" "$trusted_name" || return 1
+  replace_file "$disk_state/pending" "$installed $release $boot_id $name" || return 1
   error="the EFI system partition cannot be written to"
   copy_kernel "$kernel" "$kernel_name" && copy_kernel "$initrd" "$initrd_name" || return 1
-  if [ -x "$installed/append-initrd-secrets" ]; then
-    cp "$kernels/$initrd_name" "$kernels/$initrd_name.new" && "$installed/append-initrd-secrets" "$kernels/$initrd_name.new" \
-      && sync "$kernels/$initrd_name.new" && mv "$kernels/$initrd_name.new" "$kernels/$initrd_name" || return 1
-  fi
+  append_secrets "$kernels/$initrd_name" || return 1
   file=$entries/$name+$FOLLOW_TRIES.conf
-  {
-    echo "title $(find_field title NixOS)"
-    echo "version Generation $generation $version, by the boot server"
-    echo "linux /EFI/nixos/$kernel_name"
-    echo "initrd /EFI/nixos/$initrd_name"
-    echo "options init=$installed/init $(< "$installed/kernel-params")"
-    echo "machine-id $id"
-    echo "sort-key $(find_field sort-key nixos)"
-  } > "$file.new" && sync "$file.new" && write_default || return 1
+  printf -v text '%s\n' "title $(find_field title NixOS)" "version Generation $generation $version, by the boot server" \
+    "linux /EFI/nixos/$kernel_name" "initrd /EFI/nixos/$initrd_name" "options init=$installed/init $parameters" \
+    "machine-id $id" "sort-key $(find_field sort-key nixos)"
   # The same system may have an entry by that number, which would come beside it.
-  rm -f "$entries/$name.conf"
-  mv "$file.new" "$file"
-  sync --file-system "$esp" || return 1
+  write_new "$file" "${text%$'\n'}" && write_default && rm -f "$entries/$name.conf" && put_new "$file" || return 1
   error=''
 }
 
@@ -215,7 +230,7 @@ boot_again() {
   fi
   say "boots again: $runs is followed by $release"
   if ! write_entry; then
-    rm -f "$disk_state/pending"
+    drop_entry
     give_up entry "$error"
     return 1
   fi

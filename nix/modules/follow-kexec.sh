@@ -108,20 +108,28 @@ prepare_kexec() {
       drop_kexec
       return 1
     fi
-    if [ "$number" = 0 ]; then
-      mv -- "$work/part" "$work/kernel"
-    else
-      # One behind the other, each from a multiple of four bytes on (initramfs buffer format, kernel documentation).
-      reason='there is too little room for it'
-      if ! { cat -- "$work/part" >> "$work/initrd" && truncate -s %4 -- "$work/initrd" && rm -- "$work/part"; }; then
-        drop_kexec
-        return 1
-      fi
+    reason='there is too little room for it'
+    if ! add_part "$number"; then
+      drop_kexec
+      return 1
     fi
     number=$((number + 1))
   done
+  if ! work_sums=$(sum_work); then
+    drop_kexec
+    return 1
+  fi
   work_files=${next_files[*]}
-  work_sums=$(sum_work)
+}
+
+# Of the files that are fetched, the one of this number.
+add_part() {
+  if [ "$1" = 0 ]; then
+    mv -- "$work/part" "$work/kernel"
+  else
+    # One behind the other, each from a multiple of four bytes on (initramfs buffer format, kernel documentation).
+    cat -- "$work/part" >> "$work/initrd" && truncate -s %4 -- "$work/initrd" && rm -- "$work/part"
+  fi
 }
 
 # What a boot server has to say of one boot alone, and can do no harm by (ectools/netboot/boot_files/scripts/reporting.py).
@@ -163,6 +171,8 @@ build_command_line() {
       command_line+=" $each"
     done
     if [ "$seen_counter" -gt 0 ]; then command_line+=" every_channel.channel_counter=$seen_counter"; fi
+    # What comes up is known by its store path, which may be that of an older release too.
+    command_line+=" every_channel.release_counter=${trusted_name%% *}"
   fi
   reason="the kernel's command line is too long"
   [ "${#command_line}" -le "$MAX_COMMAND_LINE" ]

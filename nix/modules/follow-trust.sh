@@ -4,12 +4,15 @@
 #   FOLLOW_SIGNATURE  minisign, openssh or openssl; empty: there is no key, and everything may be
 #   FOLLOW_KEYS       files of public keys, a blank between them: any of them counts
 #   FOLLOW_CHANNEL    a channel whose signed pointer has to lead there; empty: none
-#   FOLLOW_DIRECTORY  a directory of this service's own, where what was seen is kept until the machine boots again
+#   FOLLOW_DIRECTORY  a directory of this service's own, where what was seen is kept until the machine boots again;
+#                     follow-installed.sh has it kept longer
 #   FOLLOW_BOOTED     the link to the system that runs
 #
 # learn_own RELEASE SYSTEM     find out, signed, what runs: it has to have been done before anything is checked
 # check_release RELEASE SYSTEM whether a release may be gone to. Where it may: trusted_kernel and trusted_initrds ("SHA-256
-#                              bytes", of each), trusted_arguments, and trusted_installed (store paths) are what was signed
+#                              bytes", of each), trusted_arguments, and trusted_installed (store paths) are what was signed;
+#                              trusted_name is its counter, tag and system
+# remember_release PATH NAME   that this store path's system comes with that release: its counter, tag and system
 #
 # Both give 0 for yes; else `reason` says why not. SYSTEM is where the files may lie, and nothing is believed of it.
 
@@ -17,12 +20,17 @@ readonly STATEMENT=boot-statement.txt
 readonly POINTER_TYPE=application/vnd.every-channel.netboot-channel+json
 readonly MAX_SIGNED=65536
 counter_file=${FOLLOW_DIRECTORY-}/counter
+# Lines of a store path, and of the release that it came with: counter, tag, system.
+releases_file=${FOLLOW_DIRECTORY-}/releases
+readonly KEPT_RELEASES=16
 FOLLOW_SIGNATURE=${FOLLOW_SIGNATURE-} FOLLOW_CHANNEL=${FOLLOW_CHANNEL-} FOLLOW_BOOTED=${FOLLOW_BOOTED:-/run/booted-system}
 
-# Of what runs, once that is known; the highest counter of the channel that was seen.
+# Of what runs, once that is known; what its counter is at the least, as the system has said that started this kernel; the
+# releases that were asked about it. The highest counter of the channel that was seen.
 own_system='' own_tag='' own_counter=''
+own_least=0 own_asked=' '
 seen_counter=0
-trusted_kernel='' trusted_initrds=() trusted_arguments=() trusted_installed=()
+trusted_kernel='' trusted_initrds=() trusted_arguments=() trusted_installed=() trusted_name=''
 
 # is_signed FILE SIGNATURE: by one of the keys.
 is_signed() {
@@ -113,17 +121,56 @@ is_in() {
   return 1
 }
 
-# What runs is known by its store path, which nobody but this machine's own kernel says, and a statement that names it.
+# What runs is known by its store path, which nobody but this machine's own kernel says, and a statement that names it. A system
+# may have come with several releases: of those that were seen it is the newest, and the boot server, which chooses what is
+# seen, does not lower it.
 learn_own() {
+  [ -n "$FOLLOW_SIGNATURE" ] && [[ $own_asked != *" $1 "* ]] || return 0
+  look_at_own "$@" || [ -n "$own_tag" ] || return 1
+  if [ "${#own_asked}" -gt 4096 ]; then own_asked=' '; fi
+  own_asked+="$1 "
+}
+
+look_at_own() {
   local system architecture tag counter kernel initrds arguments installed booted
-  [ -n "$FOLLOW_SIGNATURE" ] && [ -z "$own_tag" ] || return 0
   fetch_statement "$1" "$2" own && read_statement "$FOLLOW_DIRECTORY/own" || return 1
   booted=$(readlink -f -- "$FOLLOW_BOOTED") || booted=''
   if ! is_in "init=$booted/init" "${arguments[@]}" && ! is_in "$booted" "${installed[@]}"; then
     reason="is signed, and not what runs here"
-    return 1
+  elif [ "$counter" -lt "$own_least" ]; then
+    reason="is signed as $tag, and what runs here came with a newer release"
+  elif [ -n "$own_tag" ] && { [ "$system" != "$own_system" ] || [ "$counter" -le "$own_counter" ]; }; then
+    return 0
+  else
+    remember_release "$booted" "$counter $tag $system" || {
+      reason="is $tag, which cannot be kept in $releases_file"
+      return 1
+    }
+    own_system=$system own_tag=$tag own_counter=$counter
+    return 0
   fi
-  own_system=$system own_tag=$tag own_counter=$counter
+  return 1
+}
+
+remember_release() {
+  local line kept='' lines=()
+  if [ -e "$releases_file" ]; then mapfile -t lines < "$releases_file" || return 1; fi
+  # Of the newest.
+  for line in "${lines[@]: -$((${#lines[@]} < KEPT_RELEASES ? ${#lines[@]} : KEPT_RELEASES))}"; do
+    if [ "${line%% *}" != "$1" ]; then kept+=$line$'\n'; fi
+  done
+  replace_file "$releases_file" "$kept$1 $2"
+}
+
+# What is kept of the system that was booted.
+read_own() {
+  local path counter tag system booted name='[A-Za-z0-9][A-Za-z0-9._+-]{0,254}'
+  booted=$(readlink -f -- "$FOLLOW_BOOTED") && [ -e "$releases_file" ] || return 0
+  while read -r path counter tag system; do
+    if [ "$path" = "$booted" ] && [[ "$counter $tag $system" =~ ^[1-9][0-9]{0,10}\ $name\ $name$ ]]; then
+      own_counter=$counter own_tag=$tag own_system=$system
+    fi
+  done < "$releases_file"
 }
 
 # read_pointer: of the channel; sets pointer_tag and withdrawn.
@@ -145,9 +192,8 @@ read_pointer() {
   is_text "$file.text" || return 1
   # What is signed says of which kind it is (secure-systems-lab/dsse, "PAE Definition").
   {
-    printf 'DSSEv1 %d %s %d ' "${#POINTER_TYPE}" "$POINTER_TYPE" "$(stat -c %s "$file.text")"
-    cat "$file.text"
-  } > "$file.signed"
+    printf 'DSSEv1 %d %s %d ' "${#POINTER_TYPE}" "$POINTER_TYPE" "$(stat -c %s "$file.text")" && cat "$file.text"
+  } > "$file.signed" || return 1
   is_signed "$file.signed" "$file.signature" || {
     reason="the pointer of the channel $FOLLOW_CHANNEL $reason"
     return 1
@@ -166,9 +212,10 @@ read_pointer() {
     reason="the pointer of the channel $FOLLOW_CHANNEL has expired"
   elif [ "$counter" -lt "$seen_counter" ]; then
     reason="the channel $FOLLOW_CHANNEL is shown as it was: its counter is $counter, and $seen_counter was seen"
+  elif [ "$counter" -gt "$seen_counter" ] && ! replace_file "$counter_file" "$counter"; then
+    reason="the counter of the channel $FOLLOW_CHANNEL cannot be kept in $counter_file"
   else
     seen_counter=$counter
-    printf '%s\n' "$seen_counter" > "$counter_file"
     return 0
   fi
   return 1
@@ -177,7 +224,7 @@ read_pointer() {
 check_release() {
   local system architecture tag counter kernel initrds arguments installed
   local pointer_tag='' withdrawn=()
-  trusted_kernel='' trusted_initrds=() trusted_arguments=() trusted_installed=()
+  trusted_kernel='' trusted_initrds=() trusted_arguments=() trusted_installed=() trusted_name=''
   [ -n "$FOLLOW_SIGNATURE" ] || return 0
   if [ -z "$own_tag" ]; then
     reason='nothing signed says what runs here, so nobody can tell whether another release is newer'
@@ -198,6 +245,7 @@ check_release() {
   else
     trusted_kernel=$kernel trusted_initrds=("${initrds[@]}")
     trusted_arguments=("${arguments[@]}") trusted_installed=("${installed[@]}")
+    trusted_name="$counter $tag $system"
     return 0
   fi
   return 1
@@ -211,15 +259,23 @@ is_own_directory() {
 
 # What was seen before this service was started again, and before this kernel was: the system that started it has said so.
 # A firmware's boot may have been told any number; a higher one than is true holds a node where it is, and leads it nowhere.
-# $1: the counter that it has said, or nothing.
+# $1: the counter of the channel that it has said, or nothing; then the words that it has said.
 begin_trust() {
+  local word
   if [ -n "$FOLLOW_SIGNATURE$FOLLOW_KEXEC" ] && ! is_own_directory; then
     echo "<3>every-channel-follow: $FOLLOW_DIRECTORY is no directory of this service's alone: nobody is followed"
     exit 1
   fi
   [ -n "$FOLLOW_SIGNATURE" ] || return 0
   seen_counter=${1:-0}
-  if [ -f "$counter_file" ] && [[ $(< "$counter_file") =~ ^[1-9][0-9]{0,15}$ ]]; then
-    if [ "${BASH_REMATCH[0]}" -gt "$seen_counter" ]; then seen_counter=${BASH_REMATCH[0]}; fi
+  for word in "${@:2}"; do
+    if [[ $word =~ ^every_channel\.release_counter=([1-9][0-9]{0,10})$ ]]; then own_least=${BASH_REMATCH[1]}; fi
+  done
+  read_own
+  [ -e "$counter_file" ] || return 0
+  if ! [[ $(< "$counter_file") =~ ^[1-9][0-9]{0,15}$ ]]; then
+    echo "<4>every-channel-follow: $counter_file cannot be read: what was seen of the channel $FOLLOW_CHANNEL is not known"
+  elif [ "${BASH_REMATCH[0]}" -gt "$seen_counter" ]; then
+    seen_counter=${BASH_REMATCH[0]}
   fi
 }

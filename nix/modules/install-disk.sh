@@ -78,31 +78,43 @@ find_partition() {
   [ ${#found[@]} -eq 1 ] && echo "${found[0]}"
 }
 
-# content: `empty`; `ours`, the partitions that are made here, with a system, or with nothing in the root's as yet; `foreign`,
-# anything else, also what cannot be read. Of a whole system `marker` says whose it is. Nothing is written: a journal is not
+# is_blank DEVICE: nothing is in its first and its last MiB but zeros, all of which can be read, and nothing that is known.
+is_blank() {
+  local bytes at size=1048576 others
+  if [ -n "$(blkid --probe --output export "$1" 2> /dev/null)" ]; then return 1; fi
+  others=$(wipefs --no-act --noheadings "$1" 2> /dev/null) && [ -z "$others" ] || return 1
+  bytes=$(blockdev --getsize64 "$1") || return 1
+  for at in 0 $((bytes > size ? bytes - size : 0)); do
+    others=$(dd if="$1" bs="$size" count=1 iflag=skip_bytes,fullblock skip="$at" status=none 2> /dev/null | tr -d '\0' | wc --bytes) \
+      && [ "$others" -eq 0 ] || return 1
+  done
+}
+
+# content: `empty`, blank; `ours`, the partitions that are made here, with a system, or with a root partition that is blank as
+# yet; `foreign`, anything else, also what is not known or cannot be read. Of a whole system `marker` says whose it is. Nothing is written: a journal is not
 # played back.
 declare -A marker=()
 inspect_disk() {
   local probed state=0 part name value
   content=foreign marker=()
-  probed=$(blkid --probe --output export "$disk" 2> /dev/null) || state=$?
-  if [ "$state" -eq 2 ] && [ -z "$probed" ]; then
+  if is_blank "$disk"; then
     content=empty
     return
   fi
+  probed=$(blkid --probe --output export "$disk" 2> /dev/null) || state=$?
   if ! [[ $state -eq 0 && $probed == *PTTYPE=gpt* && ! $probed =~ (^|$'\n')TYPE= ]]; then return; fi
   if ! part=$(find_partition "$ROOT_LABEL") || ! find_partition "$ESP_LABEL" > /dev/null; then return; fi
-  content=ours
   partx --update "$disk" 2> /dev/null || true
   if mount -t ext4 -o ro,noload "$part" "$root" 2> /dev/null; then
+    content=ours
     if [ -r "$root/$STATE/installed" ]; then
       while read -r name value; do
         case $name in node | order | system) marker[$name]=$value ;; esac
       done < "$root/$STATE/installed"
     fi
     umount "$root"
-  elif [ -n "$(blkid --probe --output value --match-tag TYPE "$part" 2> /dev/null)" ]; then
-    content=foreign
+  elif is_blank "$part"; then
+    content=ours
   fi
 }
 

@@ -144,12 +144,13 @@ finish_keys() {
 leave_report() {
   (umask 022 && mkdir -p "$root/$STATE")
   mkdir -p "$root/$STATE/report"
-  printf '%s\n' "${boot_words[*]}" > "$root/$STATE/report/first-boot"
+  replace_file "$root/$STATE/report/first-boot" "${boot_words[*]}"
   # What the system on the disk shows the boot server, and which release it came with (disk-boot.sh).
   mkdir -p "$root/$STATE/node"
-  printf '%s %s\n' node "${plan[node]}" url "$boot_server" token "$boot_token" > "$root/$STATE/node/credential"
+  replace_file "$root/$STATE/node/credential" \
+    "$(printf '%s %s\n' node "${plan[node]}" url "$boot_server" token "$boot_token")"
   if [ ! -e "$root/$STATE/node/systems" ]; then
-    printf '%s %s\n' "${plan[system]}" "${boot_release:-unknown}" > "$root/$STATE/node/systems"
+    replace_file "$root/$STATE/node/systems" "${plan[system]} ${boot_release:-unknown}"
   fi
 }
 

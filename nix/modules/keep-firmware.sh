@@ -1,6 +1,6 @@
 # A package's firmware without some files: $1 has lib/firmware or is empty, $2 is made, and the rest are patterns of
 # files below lib/firmware, as a shell's `case` has them; a `*` matches a slash too.
-set -eu
+set -euo pipefail
 package=$1
 result=$2
 shift 2

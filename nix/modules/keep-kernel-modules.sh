@@ -1,7 +1,7 @@
 # A kernel's modules without those in some directories: $1 has lib/modules, $2 is made, and the rest are directories
 # below lib/modules/VERSION/kernel. A module there stays where one elsewhere needs it. What stays is copied, so that the
 # store path of the whole kernel is not kept by a link.
-set -eu
+set -euo pipefail
 trees=$1
 result=$2
 shift 2

@@ -28,27 +28,26 @@ source "$NODE_SCRIPTS/files.sh"
 
 # A line more, of so many at most ($2) of a file ($1), each there once. $3: the line.
 add_line() {
-  local lines
-  lines=$(grep --invert-match --line-regexp --fixed-strings -- "$3" "$1" 2> /dev/null | tail --lines="$2" || true)
+  local lines=''
+  # 1: there is no other line.
+  if [ -e "$1" ]; then lines=$(grep --text --invert-match --line-regexp --fixed-strings -- "$3" "$1") || [ $? -eq 1 ]; fi
+  lines=$(tail --lines="$2" <<< "$lines")
   replace_file "$1" "${lines:+$lines$'\n'}$3"
 }
 
 system='' release='' begun='' entry='' running=''
 read_pending() {
-  [ -r "$state/pending" ] || return 1
   read -r system release begun entry < "$state/pending" || true
   running=$(readlink --canonicalize-existing "$SETTLE_RUNNING")
-  if [[ $system == /nix/store/* && $entry == nixos-generation-* ]]; then return 0; fi
-  say "<4>what an update has left cannot be read, and is forgotten"
-  rm -f "$state/pending"
-  return 1
+  [[ $system == /nix/store/* && $entry == nixos-generation-* ]]
 }
 is_on_trial() { [ "$system" = "$running" ]; }
 
 # The counted entry, with what it alone has led to.
 remove_entry() {
   local file line kernel
-  for file in "$entries/$entry"+*.conf; do
+  # shellcheck disable=SC2231 # it may be a pattern
+  for file in "$entries/"$entry+*.conf; do
     local named=()
     while read -r line kernel; do
       case $line in linux | initrd) named+=("${kernel##*/}") ;; esac
@@ -60,6 +59,14 @@ remove_entry() {
   done
   rm -f "$kernels"/*.new "$entries"/*.new
   sync --file-system "$SETTLE_ESP"
+}
+
+# Nobody knows what is on trial: no entry that is counted is booted any more.
+forget() {
+  say "<4>what an update has left cannot be read: it is taken from the boot menu, and forgotten"
+  entry='nixos-generation-*'
+  remove_entry
+  end_update
 }
 
 # What was begun is ended: nothing of it is on the disk from here on.
@@ -122,7 +129,12 @@ watch_trial() {
   systemctl reboot --force
 }
 
-read_pending || exit 0
+[ -e "$state/pending" ] || exit 0
+if ! read_pending; then
+  # Once, and not while the others begin.
+  if [ "$1" = look ]; then forget; fi
+  exit 0
+fi
 case $1 in
   look) look ;;
   good) await_units ;;

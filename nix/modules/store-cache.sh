@@ -9,13 +9,16 @@
 # with 4 MiB for what it holds: "every-channel-store 1 GENERATION ID", where the generation is 0 until it is whole and the id
 # is the image's, its chunks, and "end". The image comes after that. A machine that loses its power in between leaves a slot
 # that is wrong in part, which the next boot sees.
+#
+# It is written to where its first MiB is empty, or is of here: slot 0 is begun before any other, so whatever else has got there
+# since has left something that no text of ours has, whether or not slot 1 still looks like ours.
 
 # It is there once its driver is.
 CACHE_SECONDS=${CACHE_SECONDS:-10}
 
 index_bytes=$((4 * 1024 * 1024))
-# What may be written to without a question: nothing is there.
-blank_bytes=$((1024 * 1024))
+# Where partition tables and file systems begin.
+begin_bytes=$((1024 * 1024))
 
 # What stands in a slot is somebody's text: as a number it counts only where it looks like one, or bash would run what is in it.
 _number='^[1-9][0-9]{0,14}$'
@@ -43,7 +46,7 @@ open_cache() {
   found=$("$BUSYBOX" sha256sum "$SUMS") && id=${found%% *}
   read_slot 0
   read_slot 1
-  if [ -z "${slot_id[0]}${slot_id[1]}" ] && ! is_blank; then
+  if ! is_blank && ! { [ -n "${slot_id[0]}" ] && is_text; }; then
     say "$CACHE holds something else, and is left alone: it goes into memory"
     return 1
   fi
@@ -58,10 +61,19 @@ open_cache() {
   look_at_cache
 }
 
-# is_blank: nobody has written to where partition tables and file systems begin.
-is_blank() {
-  "$BUSYBOX" dd if="$CACHE" bs="$blank_bytes" count=1 iflag=fullblock 2>/dev/null \
-    | "$BUSYBOX" cmp -s - <("$BUSYBOX" dd if=/dev/zero bs="$blank_bytes" count=1 2>/dev/null)
+# is_blank: nobody has written there.
+is_blank() { has_nothing_but '\000'; }
+
+# is_text: what stands there has no other letters than an index, as no partition table and no file system has.
+is_text() { has_nothing_but '\000\n 0-9a-z-'; }
+
+# has_nothing_but LETTERS: what the disk begins with, of which all can be read.
+has_nothing_but() {
+  local counted
+  counted=$("$BUSYBOX" dd if="$CACHE" bs="$begin_bytes" count=1 iflag=fullblock 2>/dev/null | "$BUSYBOX" wc -c) || return 1
+  [ "$counted" -eq "$begin_bytes" ] || return 1
+  counted=$("$BUSYBOX" dd if="$CACHE" bs="$begin_bytes" count=1 iflag=fullblock 2>/dev/null | "$BUSYBOX" tr -d "$1" | "$BUSYBOX" wc -c)
+  [ "$counted" -eq 0 ]
 }
 
 # read_slot N: `slot_id`, empty where nothing of ours is there, and `slot_generation`.
@@ -81,8 +93,11 @@ read_index() {
     | "$BUSYBOX" tr -cd '\n 0-9a-z-'
 }
 
-# write_index GENERATION: 1: it cannot be written.
+# write_index GENERATION: 1: it cannot be written. Its first line alone goes first, and lies in one sector: from then on the disk
+# is known as ours, whatever a power cut leaves of what follows.
 write_index() {
+  echo "every-channel-store 1 $1 $id" \
+    | "$BUSYBOX" dd of="$CACHE" bs=512 oflag=seek_bytes seek=$((slot * slot_bytes)) conv=notrunc,fsync 2>/dev/null || return 1
   { echo "every-channel-store 1 $1 $id" && "$BUSYBOX" cat "$CHUNKS" && echo end; } 2>/dev/null \
     | "$BUSYBOX" dd of="$CACHE" bs=1M oflag=seek_bytes seek=$((slot * slot_bytes)) conv=notrunc,fsync 2>/dev/null
 }

@@ -1,8 +1,28 @@
-# Files that a power cut leaves as they were, or as they are to be. Sourced.
+# Files that a full disk or a power cut leaves as they were, or as they are to be. Sourced.
+#
+#   write_new FILE TEXT     as FILE.new, with a newline at its end, and root's alone
+#   put_new FILE            FILE.new, which somebody has written, becomes FILE once all of it is on the disk
+#   replace_file FILE TEXT  both
+#
+# 1: it could not be written, which the log says; nothing is left beside what was there. Each status is looked at: where whoever
+# calls a function looks at its status (`if`, `||`, `!`), bash does not end it at a command that has failed.
 #
 # shellcheck shell=bash
 
-# replace_file FILE TEXT: root's alone, with a newline at its end.
-replace_file() {
-  (umask 077 && printf '%s\n' "$2" > "$1.new") && sync "$1.new" && mv "$1.new" "$1" && sync --file-system "${1%/*}"
+write_new() {
+  if (rm -rf -- "$1.new" && umask 077 && printf '%s\n' "$2" > "$1.new" && sync "$1.new"); then return 0; fi
+  drop_new "$1"
 }
+
+put_new() {
+  if sync "$1.new" && mv -T -- "$1.new" "$1" && sync --file-system "${1%/*}"; then return 0; fi
+  drop_new "$1"
+}
+
+drop_new() {
+  rm -rf -- "$1.new" || true
+  echo "<3>every-channel: $1 could not be written" >&2
+  return 1
+}
+
+replace_file() { write_new "$1" "$2" && put_new "$1"; }
