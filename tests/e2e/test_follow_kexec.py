@@ -45,6 +45,7 @@ def test_it_starts_what_was_signed_by_any_of_the_programs(tmp_path: Path, form: 
             f"every_channel.release={NEXT}",
             "every_channel.healthy_within=600",
             "every_channel.channel_counter=50",
+            f"every_channel.release_counter={host.then.counter}",
         ]
         assert host.asked[-1] == "/report"
         assert TOKEN not in node.out

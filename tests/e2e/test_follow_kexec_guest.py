@@ -119,3 +119,4 @@ def test_to_the_next_release_and_back(tmp_path: Path) -> None:
     said = console.read_text()
     assert re.findall(r"EC-GUEST-UP (\w)", said) == ["a", "b", "a"]
     assert "every_channel.channel_counter=" in said
+    assert "every_channel.release_counter=" in said

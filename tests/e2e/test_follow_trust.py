@@ -193,6 +193,36 @@ def lower_own(case: Case) -> None:
     case.host.put(older, at=RUNS)
 
 
+def release_again(case: Case, *, at: str = OLD, **pointed: object) -> None:
+    """What runs was released before it, too: that one is named, and the way leads to one in between."""
+    host = case.host
+    first = replace(host.now, id=OLD, tag="boot-v2026.01.01", counter=1767225600)
+    host.put(first, at=at)
+    host.assignment["runs"] = at
+    host.then = replace(host.then, tag="boot-v2026.02.01", counter=1769904000)
+    host.put(host.then)
+    host.answers["/channels/stable"] = host.publisher.point(host.then.tag, **pointed)
+
+
+def start_by_kexec(case: Case) -> None:
+    """The kernel that runs was started by a system that knew which release it comes with."""
+    case.words.append(f"every_channel.release_counter={case.host.now.counter}")
+
+
+def start_again(case: Case) -> None:
+    """The service is started again, and has learned before what runs."""
+    now = case.host.now
+    lines = [
+        f"/nix/store/{'o' * 32}-other 1 boot-v1 x",
+        f"{STORE_PATH} {now.counter} {now.tag} {now.system}",
+    ]
+    (case.state / "releases").write_text("\n".join(lines) + "\n")
+
+
+def both(*attacks: Attack) -> Attack:
+    return lambda case: [attack(case) for attack in attacks] and None
+
+
 def seal_statement(case: Case) -> None:
     """A statement, whose signature is right, in the place of a pointer."""
     statement = case.host.then.state()
@@ -247,6 +277,7 @@ def change_files(case: Case) -> None:
 
 
 FORM = SignatureFormat.OPENSSL
+CAME_WITH_NEWER = "what runs here came with a newer release: this node goes to no other"
 NO_STATEMENT = "no statement of a boot that is understood"
 UNSIGNED = "is not signed by a key that this system has"
 NOT_UNDERSTOOD = "none that is understood here"
@@ -281,6 +312,27 @@ ATTACKS: Mapping[str, tuple[Attack, str]] = {
     "an older release": (lead_back, "no newer"),
     "one as old": (build(counter=1772409600), "no newer"),
     "an older statement of what runs": (lower_own, "not what runs here"),
+    "an earlier release of what runs, after kexec": (both(start_by_kexec, release_again), CAME_WITH_NEWER),
+    "an earlier release of what runs, by its own name": (
+        both(start_by_kexec, partial(release_again, at=RUNS)),
+        CAME_WITH_NEWER,
+    ),
+    "an earlier release of what runs, after a restart": (both(start_again, release_again), "no newer than"),
+    "an earlier release of what runs, which was withdrawn": (
+        both(start_again, partial(release_again, withdrawn=("boot-v2026.01.01",))),
+        "no newer than",
+    ),
+    "another system's release with what runs": (
+        both(
+            start_again,
+            lambda case: case.host.put(
+                replace(case.host.now, id=OLD, system="ec-forge-x86_64-netboot", counter=1772409601)
+            ),
+            lambda case: case.host.assignment.update(runs=OLD),
+            build(system="ec-forge-x86_64-netboot"),
+        ),
+        "is signed as the system",
+    ),
     "no statement of what runs": (drop(f"/releases/{RUNS}/boot-statement.txt"), "goes to no other release"),
     "no pointer": (drop("/channels/stable"), "no signed pointer"),
     "a pointer by another key": (
@@ -358,6 +410,7 @@ ATTACKS: Mapping[str, tuple[Attack, str]] = {
             "initcall_blacklist=x",
             "every_channel.install=order",
             "every_channel.channel_counter=1",
+            "every_channel.release_counter=1",
             "every_channel.release=sha256-0",
             "every_channel.healthy_within=1e9",
             "every_channel.health_units=$(reboot)",
@@ -412,7 +465,66 @@ def test_a_boot_server_leads_a_running_node_nowhere(tmp_path: Path, name: str) -
 
 
 def test_there_are_many() -> None:
-    assert len(ATTACKS) >= 60
+    assert len(ATTACKS) >= 80
+
+
+def test_what_a_node_has_learned_of_itself_outlives_its_service(tmp_path: Path) -> None:
+    """A boot server that was honest once names an older release of the same system later on."""
+    case = Case(BootHost(publisher=Publisher(FORM), store_path=STORE_PATH), tmp_path / "n/state")
+    host = case.host
+    honest = host.assignment["release"]
+    host.assignment["release"] = RUNS
+    known = case.state / "releases"
+    with serve(host), follow(tmp_path / "n", host) as node:
+        wait_until(known.exists, "it learns what runs")
+        wait_until(lambda: host.asked.count("/assignment") > 2, "it asks again")
+        assert host.asked.count(f"/releases/{RUNS}/boot-statement.txt") == 1
+        # While it runs, and once it was started again.
+        release_again(case)
+        host.assignment["release"] = honest
+        wait_until(lambda: "no newer than boot-v2026.03.02" in node.out, "it stays")
+        assert f"{STORE_PATH} {host.now.counter} {host.now.tag} {host.now.system}\n" == known.read_text()
+    (tmp_path / "n/out").unlink()
+    with serve(host), follow(tmp_path / "n", host) as node:
+        wait_until(lambda: "no newer than boot-v2026.03.02" in node.out, "it stays")
+        assert (node.systemctl, node.kexec) == ([], [])
+
+
+def test_the_newest_release_that_is_seen_of_what_runs_counts(tmp_path: Path) -> None:
+    """An older one that is named first is no more than that."""
+    case = Case(BootHost(publisher=Publisher(FORM), store_path=STORE_PATH), tmp_path / "n/state")
+    release_again(case)
+    host, known = case.host, case.state / "releases"
+    wanted, host.assignment["release"] = host.assignment["release"], OLD
+    with serve(host), follow(tmp_path / "n", host) as node:
+        wait_until(known.exists, "it learns what runs")
+        host.assignment.update(runs=RUNS)
+        wait_until(lambda: host.now.tag in known.read_text(), "it learns what runs")
+        host.assignment.update(runs=OLD, release=wanted)
+        wait_until(lambda: "no newer than boot-v2026.03.02" in node.out, "it stays")
+
+
+def test_a_counter_that_cannot_be_kept_leads_nowhere(tmp_path: Path) -> None:
+    case = Case(BootHost(publisher=Publisher(FORM), store_path=STORE_PATH), tmp_path / "n/state")
+    (case.state / "counter").mkdir(parents=True)
+    case.state.chmod(0o700)
+    with serve(case.host) as host, follow(tmp_path / "n", host) as node:
+        wait_until(lambda: "the counter of the channel stable cannot be kept" in node.out, "it says so")
+        assert (node.systemctl, node.kexec) == ([], [])
+        assert "what was seen of the channel stable is not known" in node.out
+        assert [each.name for each in case.state.glob("counter*")] == ["counter"]
+
+
+def test_a_counter_is_never_half_written(tmp_path: Path) -> None:
+    """The file that was there is as it was, whoever still has it: another one took its place."""
+    case = Case(BootHost(publisher=Publisher(FORM), store_path=STORE_PATH), tmp_path / "n/state")
+    case.state.mkdir(parents=True, mode=0o700)
+    (case.state / "counter").write_text("40\n")
+    os.link(case.state / "counter", tmp_path / "before")
+    with serve(case.host) as host, follow(tmp_path / "n", host) as node:
+        wait_until(lambda: node.systemctl == ["kexec"], f"it boots again: {node.out}")
+    assert (tmp_path / "before").read_text() == "40\n"
+    assert (case.state / "counter").read_text() == "50\n"
 
 
 def test_what_its_publisher_has_withdrawn_is_left_for_an_older_one(tmp_path: Path) -> None:
