@@ -10,7 +10,7 @@
 # shellcheck shell=bash
 
 write_new() {
-  if (rm -rf -- "$1.new" && umask 077 && printf '%s\n' "$2" > "$1.new" && sync "$1.new"); then return 0; fi
+  if (rm -f -- "$1.new" && umask 077 && printf '%s\n' "$2" > "$1.new" && sync "$1.new"); then return 0; fi
   drop_new "$1"
 }
 
@@ -20,7 +20,7 @@ put_new() {
 }
 
 drop_new() {
-  rm -rf -- "$1.new" || true
+  rm -f -- "$1.new" || true
   echo "<3>every-channel: $1 could not be written" >&2
   return 1
 }

@@ -1,0 +1,251 @@
+"""A node whose disk is full, or takes nothing: what was kept there stays whole, and the log says so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.hostile_boot import BootHost, Publisher, serve
+from support.needs import give_up, require_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODULES = Path(__file__).parents[2] / "nix/modules"
+OLD, NEXT, BOOT = ("credential-that-is-there", "credential-that-comes-xx", "token-of-this-boot-00000")
+WORDS = f"every_channel.report=http://127.0.0.1/report?boot={BOOT}"
+# follow.sh, as far as follow-installed.sh asks it.
+HARNESS = """
+set -euo pipefail
+boot=disk state=healthy runs=r release=sha256-x system=s answer='' boot_token=t reason='' FOLLOW_SIGNATURE=''
+say() { echo "$*"; }
+ask() { :; }
+ask_assignment() { :; }
+systemctl() { echo "systemctl $*"; }
+for each in node/files node/requests follow-trust follow-installed; do source "$MODULES/$each.sh"; done
+installed=$1 ready=$1 trusted_name=${2-}
+if boot_again; then echo boots; else echo stays; fi
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small file system."""
+    if os.geteuid() != 0:
+        give_up("a file system of its own takes root")
+    require_tool("curl", "install curl")
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "small", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Until nothing more fits; the file that it is full of."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (4096, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                pass
+    return filler
+
+
+def tell(disk: Path, run: Path) -> tuple[int, str]:
+    """disk-boot.sh, and a boot server that knows this node."""
+    with serve(BootHost(publisher=Publisher(), store_path="/nix/store/x")) as host:
+        credential = disk / "credential"
+        credential.write_text(credential.read_text().replace("URL", host.url))
+        host.answers["/disk-boot"] = f"credential {NEXT}\narguments {WORDS}\n".encode()
+        filler = fill(disk) if (disk / "full").exists() else None
+        done = subprocess.run(
+            ["bash", str(MODULES / "disk-boot.sh")],
+            env={
+                "PATH": os.environ["PATH"],
+                "STATE_DIRECTORY": str(disk),
+                "RUNTIME_DIRECTORY": str(run),
+                "DISK_RUNNING": str(run),
+                "DISK_SYS": str(run),
+                "REPORTING": "",
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if filler is not None:
+            filler.unlink()
+        credential.write_text(credential.read_text().replace(host.url, "URL"))
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_credential_outlives_a_boot_with_a_full_disk(disk: Path, tmp_path: Path) -> None:
+    """What is to be told of that boot is told, and the next one shows what there is."""
+    run = tmp_path / "run"
+    run.mkdir()
+    text = f"node n\nurl URL\ntoken {OLD}\n"
+    (disk / "credential").write_text(text)
+    (disk / "full").touch()
+    status, said = tell(disk, run)
+    assert status == 0, said
+    assert (disk / "credential").read_text() == text
+    assert (run / "arguments").read_text() == f"{WORDS}\n"
+    assert f"{disk}/credential could not be written" in said
+    assert "the next boot shows the one that it has" in said
+    assert OLD not in said
+    assert NEXT not in said
+    assert sorted(each.name for each in disk.iterdir()) == ["credential", "full"]
+    (disk / "full").unlink()
+    assert tell(disk, run)[0] == 0
+    assert (disk / "credential").read_text() == text.replace(OLD, NEXT)
+
+
+class Machine:
+    """A disk, an EFI system partition, and a system that is to be booted next."""
+
+    def __init__(self, disk: Path, directory: Path) -> None:
+        self.disk, self.esp, self.system = disk, directory / "esp", directory / "system"
+        self.entries = self.esp / "loader/entries"
+        self.entries.mkdir(parents=True)
+        self.system.mkdir()
+        for name in ("kernel", "initrd", "nixos-version", "kernel-params"):
+            (self.system / name).write_text(f"{name}\n")
+        (directory / "running").mkdir()
+        self.running = directory / "running"
+
+    @property
+    def kernels(self) -> Path:
+        return self.esp / "EFI/nixos"
+
+    def name_kernel(self, kind: str) -> Path:
+        return self.kernels / (str(self.system / kind).replace("/", "-") + ".efi")
+
+    def boot_again(self, name: str = "") -> list[str]:
+        done = subprocess.run(
+            ["bash", "-c", HARNESS, "follow", str(self.system), name],
+            env={
+                "PATH": os.environ["PATH"],
+                "MODULES": str(MODULES),
+                "FOLLOW_STATE": str(self.disk),
+                "FOLLOW_ESP": str(self.esp),
+                "FOLLOW_TRIES": "2",
+                "FOLLOW_RUNNING": str(self.running),
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [*done.stdout.splitlines(), done.stderr]
+
+    @property
+    def menu(self) -> list[str]:
+        return sorted(each.name for each in self.entries.iterdir())
+
+
+@pytest.fixture
+def machine(disk: Path, tmp_path: Path) -> Machine:
+    return Machine(disk, tmp_path)
+
+
+def test_a_system_is_booted_on_trial(machine: Machine) -> None:
+    said = machine.boot_again("7 boot-v7 s")
+    assert said[-3:-1] == ["systemctl reboot", "boots"], said
+    (entry,) = machine.menu
+    assert entry.endswith("+2.conf")
+    text = (machine.entries / entry).read_text()
+    assert f"options init={machine.system}/init kernel-params\n" in text
+    assert text.startswith("title NixOS\nversion Generation ")
+    assert text.endswith("sort-key nixos\n")
+    pending = (machine.disk / "pending").read_text().split()
+    assert pending[:2] == [str(machine.system), "sha256-x"]
+    assert entry == f"{pending[3]}+2.conf"
+    # By what it was signed as it is known again, whatever a boot server names.
+    assert (machine.disk / "releases").read_text() == f"{machine.system} 7 boot-v7 s\n"
+    assert (machine.esp / "loader/loader.conf").read_text() == "default nixos-generation-*\n"
+
+
+def test_of_systems_that_came_before_so_many_are_known(machine: Machine) -> None:
+    lines = [f"/nix/store/{number} {number} t s" for number in range(1, 40)]
+    (machine.disk / "releases").write_text("\n".join([f"{machine.system} 3 t s", *lines]) + "\n")
+    machine.boot_again("7 boot-v7 s")
+    kept = (machine.disk / "releases").read_text().splitlines()
+    assert kept == [*lines[-16:], f"{machine.system} 7 boot-v7 s"]
+
+
+@pytest.mark.parametrize("name", ["", "7 boot-v7 s"])
+@pytest.mark.parametrize("before", [None, "/nix/store/other sha256-y b nixos-generation-9\n"])
+def test_who_is_on_trial_has_to_be_kept_first(machine: Machine, before: str | None, name: str) -> None:
+    if before is not None:
+        (machine.disk / "pending").write_text(before)
+    fill(machine.disk)
+    said = machine.boot_again(name)
+    assert said[-2] == "stays"
+    assert "systemctl reboot" not in said
+    assert any("the disk does not keep what is on trial" in line for line in said)
+    assert "could not be written" in said[-1]
+    assert machine.menu == []
+    # Of an update that is not begun nothing is left, and no half of it.
+    assert [each.name for each in machine.disk.iterdir()] == ["filler"]
+
+
+@pytest.mark.parametrize("step", ["kernel", "initrd", "entry", "loader.conf"])
+def test_an_entry_that_cannot_be_made_is_given_up(machine: Machine, step: str) -> None:
+    """A directory stands where the file is to be."""
+    if step == "entry":
+        machine.boot_again()
+        (entry,) = machine.menu
+        machine.entries.joinpath(entry).unlink()
+        name = machine.entries / (entry.partition("+")[0] + ".conf")
+    else:
+        name = machine.esp / "loader/loader.conf" if step == "loader.conf" else machine.name_kernel(step)
+    name.mkdir(parents=True)
+    said = machine.boot_again()
+    assert said[-2] == "stays"
+    assert "systemctl reboot" not in said
+    assert any("the EFI system partition cannot be written to" in line for line in said)
+    assert [each for each in machine.menu if "+" in each] == []
+    assert list(machine.esp.rglob("*.new")) == []
+    assert not (machine.disk / "pending").exists()
+
+
+def test_a_boot_menu_that_keeps_the_entry_keeps_who_is_on_trial(machine: Machine) -> None:
+    """Else the entry would be booted, and nobody know it for a trial."""
+    machine.boot_again()
+    (entry,) = machine.menu
+    (machine.entries / entry).unlink()
+    (machine.entries / entry).mkdir()
+    assert machine.boot_again()[-2] == "stays"
+    assert (machine.disk / "pending").exists()
+
+
+def test_a_line_that_cannot_be_added_leaves_those_that_are_there(disk: Path) -> None:
+    """settle-update.sh ends there, and goes on at the next boot."""
+    (disk / "bad").write_text("/nix/store/one\n")
+    (disk / "pending").write_text("/nix/store/two sha256-y b nixos-generation-9\n")
+    (disk / "esp/loader/entries").mkdir(parents=True)
+    (disk / "esp/loader/entries/nixos-generation-9+0-2.conf").touch()
+    fill(disk)
+    done = subprocess.run(
+        ["bash", str(MODULES / "settle-update.sh"), "look"],
+        env={
+            "PATH": os.environ["PATH"],
+            "STATE_DIRECTORY": str(disk),
+            "SETTLE_ESP": str(disk / "esp"),
+            "SETTLE_RUNNING": "/",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"{disk}/bad could not be written" in done.stderr
+    assert (disk / "bad").read_text() == "/nix/store/one\n"
+    assert (disk / "pending").exists()
