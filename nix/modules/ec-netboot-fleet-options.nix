@@ -96,8 +96,9 @@ let
         default = null;
         example = true;
         description = ''
-          Whether a disk that holds something else may be erased: a partition table or a file system that was not made
-          here, or another node's system. Null means what the group says, and false where it says nothing.
+          Whether a disk that holds something else may be erased: anything that was not made here, or another node's
+          system. Without it a disk has to be empty: its first and its last MiB are zeros and can be read, and nothing is
+          known of a partition table or a file system on it. Null means what the group says, and false where it says nothing.
         '';
       };
 

@@ -41,7 +41,7 @@ in
       takes no memory.
 
       It has to have room for the image twice, and 8 MiB. It is written to only where its first MiB is empty, or
-      comes from here. Without it, or room on it, the image goes into memory. Its driver has to be in stage 1
+      has nothing but what comes from here. Without it, or room on it, the image goes into memory. Its driver has to be in stage 1
       ({option}`boot.initrd.availableKernelModules`).
     '';
   };

@@ -153,6 +153,12 @@ def test_a_machine_with_an_empty_disk(machine: Installer, system: Installable, t
     assert find_boot(machine.service).state is BootState.HEALTHY
 
 
+def write_at(disk: Disk, offset: int, data: bytes) -> None:
+    with disk.file.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
 def make_foreign(disk: Disk, kind: str) -> None:
     if kind == "a file system":
         subprocess.run(["mkfs.ext4", "-q", "-F", disk.file], check=True)
@@ -163,6 +169,17 @@ def make_foreign(disk: Disk, kind: str) -> None:
         subprocess.run(["sfdisk", "--quiet", disk.file], input="label: dos\n,\n", text=True, check=True)
     elif kind == "swap":
         subprocess.run(["mkswap", "--quiet", disk.file], check=True)
+    elif kind == "what nobody knows":
+        # As an encrypted disk without a header has it, or a database.
+        write_at(disk, 0, os.urandom(4 << 20))
+    elif kind == "what begins late":
+        write_at(disk, (1 << 20) - 1, b"x")
+    elif kind == "what ends it":
+        write_at(disk, DISK_BYTES - 512, b"x")
+    elif kind == "a root that nobody knows":
+        table = "label: gpt\nsize=100MiB, name=EC-BOOT\nname=ec-root\n"
+        subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
+        write_at(disk, 101 << 20, os.urandom(4 << 20))
     elif kind == "another root":
         table = "label: gpt\nsize=100MiB, name=EC-BOOT\nname=ec-root\n"
         subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
@@ -176,7 +193,18 @@ def make_foreign(disk: Disk, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["a file system", "a table of partitions", "a table for BIOS", "swap", "a root alone", "another root"],
+    [
+        "a file system",
+        "a table of partitions",
+        "a table for BIOS",
+        "swap",
+        "a root alone",
+        "another root",
+        "what nobody knows",
+        "what begins late",
+        "what ends it",
+        "a root that nobody knows",
+    ],
 )
 def test_what_holds_something_else_is_left_as_it_was(machine: Installer, kind: str) -> None:
     disk = machine.add_disk("ata-ONE")

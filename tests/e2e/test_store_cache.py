@@ -142,6 +142,78 @@ def test_a_disk_with_something_else_on_it_is_left_as_it_is(stage1: Stage1) -> No
     assert not stage1.is_on_disk()
 
 
+def make_foreign(disk: Path, kind: str) -> None:
+    """Somebody else's, on what may have been a cache before. Nothing is wiped but by who makes it."""
+    match kind:
+        case "gpt" | "dos":
+            require_tool("sfdisk", "install fdisk")
+            argv = ["sfdisk", "--quiet", "--wipe=never", disk]
+            subprocess.run(argv, input=f"label: {kind}\n,\n", text=True, check=True)
+        case "vfat" | "ext4":
+            program = require_tool(f"mkfs.{kind}", "install dosfstools and e2fsprogs")
+            subprocess.run([program, *(["-q", "-F"] if kind == "ext4" else []), disk], check=True)
+        case "swap":
+            subprocess.run([require_tool("mkswap", "install util-linux"), "--quiet", disk], check=True)
+        case _:
+            # As LVM has it, in the second sector.
+            overwrite(disk, 512, b"LABELONE" + bytes(16) + b"LVM2 001")
+
+
+@pytest.mark.parametrize("slots", ["of here", "half way", "of slot 1 alone"])
+@pytest.mark.parametrize("kind", ["gpt", "dos", "vfat", "ext4", "swap", "lvm"])
+def test_a_disk_that_was_a_cache_is_left_to_whose_it_is_now(stage1: Stage1, kind: str, slots: str) -> None:
+    """Half way through it a slot may still look like one of ours, and before a table's signature its first."""
+    disk = stage1.cache
+    assert disk is not None
+    run(stage1)
+    if slots != "of here":
+        run(stage1, SECOND)
+    if slots == "of slot 1 alone":
+        overwrite(disk, 0, bytes(1 << 20))
+    make_foreign(disk, kind)
+    before = disk.read_bytes()
+    for image in (FIRST, SECOND, _CHANCE.randbytes(len(FIRST))):
+        said, server = run(stage1, image)
+        assert f"{disk} holds something else, and is left alone: it goes into memory" in said
+        assert server.sent == len(image)
+        assert disk.read_bytes() == before
+    # Emptied as the documentation says, it is a cache again.
+    overwrite(disk, 0, bytes(1 << 20))
+    run(stage1)
+    assert stage1.is_on_disk()
+
+
+@pytest.mark.parametrize("kept", [100, 512, 4096, 1 << 20])
+def test_a_first_write_that_a_power_cut_has_ended_is_known_as_ours(stage1: Stage1, kept: int) -> None:
+    disk = stage1.cache
+    assert disk is not None
+    run(stage1)
+    beginning = disk.read_bytes()[:kept]
+    with disk.open("r+b") as file:
+        file.truncate(0)
+        file.truncate(DISK_BYTES)
+    overwrite(disk, 0, beginning)
+    run(stage1)
+    assert stage1.is_on_disk()
+
+
+def test_the_first_line_is_on_the_disk_before_the_rest(stage1: Stage1) -> None:
+    """Of a slot without it nobody could say that it is ours."""
+    log = stage1.directory / "written"
+    busybox = stage1.directory / "busybox"
+    busybox.write_text(
+        f"#!/bin/bash\n[[ $1 = dd && $* = *of={stage1.cache}* ]] || exec {require_tool('busybox', '')} \"$@\"\n"
+        f'{require_tool("busybox", "")} tee "{log}.part" | {require_tool("busybox", "")} "$@"; status=$?\n'
+        f'echo "$(wc -c < "{log}.part") $*" >> "{log}"; exit $status\n'
+    )
+    busybox.chmod(0o755)
+    stage1.environment["BUSYBOX"] = str(busybox)
+    run(stage1)
+    first, second, *_ = log.read_text().splitlines()
+    assert int(first.split()[0]) <= 512 < int(second.split()[0])
+    assert "fsync" in first
+
+
 def test_without_the_disk_or_room_on_it_memory_is_taken(stage1: Stage1) -> None:
     assert stage1.cache is not None
     with stage1.cache.open("r+b") as file:
@@ -237,7 +309,10 @@ def test_what_stands_on_the_disk_is_not_run(stage1: Stage1) -> None:
     assert stage1.cache is not None
     word = f"a[$(touch {mark})]".replace(" ", "${IFS}")
     text = f"every-channel-store 1 {word} {'0' * 64}\n{word} {'0' * 16}\nend\n"
-    for slot in (0, 1):
-        overwrite(stage1.cache, slot_of(slot), text.encode())
+    run(stage1)
+    overwrite(stage1.cache, slot_of(1), text.encode())
+    run(stage1, SECOND)
+    assert stage1.is_on_disk()
+    overwrite(stage1.cache, slot_of(0), text.encode())
     run(stage1)
     assert not mark.exists()

@@ -208,6 +208,27 @@ def test_a_boot_partition_that_is_full_is_told(world: World, systems: Mapping[st
     assert node.boot() == systems["1"].store_path
 
 
+@pytest.mark.parametrize("text", ["", "/nix/store/half-of-a-li"])
+def test_a_trial_that_nobody_knows_of_is_not_booted_again(
+    world: World, systems: Mapping[str, Installable], text: str
+) -> None:
+    """What is left of it by a disk that has gone bad: the machine ends in the system before, and goes on."""
+    node = world.node
+    wanted = world.name("2")
+    assert node.follow(), node.said
+    with node.looked_at() as (root, _):
+        (root / "state/pending").write_text(text)
+    node.start()
+    assert node.running == wanted
+    found = node.describe()
+    assert found["entries"] == ["nixos-generation-1.conf"]
+    assert found["kernels"] == found["named"]
+    assert found["state"] == ["credential", "systems"]
+    assert node.boot() == systems["1"].store_path
+    assert node.follow(), node.said
+    assert node.boot() == wanted
+
+
 def test_what_was_there_goes_when_more_comes(world: World) -> None:
     node = world.node
     for version in ("2", "1", "2", "1"):
