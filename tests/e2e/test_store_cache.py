@@ -162,7 +162,7 @@ def make_foreign(disk: Path, kind: str) -> None:
 @pytest.mark.parametrize("slots", ["of here", "half way", "of slot 1 alone"])
 @pytest.mark.parametrize("kind", ["gpt", "dos", "vfat", "ext4", "swap", "lvm"])
 def test_a_disk_that_was_a_cache_is_left_to_whose_it_is_now(stage1: Stage1, kind: str, slots: str) -> None:
-    """Half way through it a slot may still look like one of ours, and before a table's signature its first."""
+    """Half way through it a slot may still look like ours, and so may what stands before a table's signature."""
     disk = stage1.cache
     assert disk is not None
     run(stage1)
@@ -202,7 +202,7 @@ def test_the_first_line_is_on_the_disk_before_the_rest(stage1: Stage1) -> None:
     log = stage1.directory / "written"
     busybox = stage1.directory / "busybox"
     busybox.write_text(
-        f"#!/bin/bash\n[[ $1 = dd && $* = *of={stage1.cache}* ]] || exec {require_tool('busybox', '')} \"$@\"\n"
+        f'#!/bin/bash\n[[ $1 = dd && $* = *of={stage1.cache}* ]] || exec {require_tool("busybox", "")} "$@"\n'
         f'{require_tool("busybox", "")} tee "{log}.part" | {require_tool("busybox", "")} "$@"; status=$?\n'
         f'echo "$(wc -c < "{log}.part") $*" >> "{log}"; exit $status\n'
     )
