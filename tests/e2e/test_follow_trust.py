@@ -30,7 +30,7 @@ from support.hostile_boot import (
     send,
     serve,
 )
-from support.needs import require_tool
+from support.needs import give_up, require_tool
 
 from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature.dsse import encode_pae, seal_envelope
@@ -502,6 +502,27 @@ def test_the_newest_release_that_is_seen_of_what_runs_counts(tmp_path: Path) -> 
         wait_until(lambda: host.now.tag in known.read_text(), "it learns what runs")
         host.assignment.update(runs=OLD, release=wanted)
         wait_until(lambda: "no newer than boot-v2026.03.02" in node.out, "it stays")
+
+
+def test_a_system_on_a_disk_is_the_newest_releases_that_has_it(tmp_path: Path) -> None:
+    """Nobody boots for a release that has the very system; what it leads back to is known at the next boot too."""
+    store = Path("/nix/store")
+    found = sorted(store.glob("?" * 32 + "-*")) if store.is_dir() else []
+    if not found:
+        give_up("there is no path in /nix/store")
+    case = Case(BootHost(publisher=Publisher(FORM), store_path=str(found[0])), tmp_path / "n/state")
+    release_again(case)
+    host, known = case.host, tmp_path / "n/disk/releases"
+    wanted = host.assignment["release"]
+    host.assignment |= {"boot": "disk", "cache": f"{host.url or 'http://h'}/cache"}
+    host.assignment |= {"release": RUNS, "installed": str(found[0])}
+    with serve(host), follow(tmp_path / "n", host, from_disk=True) as node:
+        wait_until(lambda: known.exists() and host.now.tag in known.read_text(), "it learns what runs")
+        assert known.read_text().count("\n") == 1
+    host.assignment |= {"release": wanted, "installed": host.then.store_path}
+    with serve(host), follow(tmp_path / "n", host, from_disk=True) as node:
+        wait_until(lambda: "no newer than boot-v2026.03.02" in node.out, f"it stays: {node.out}")
+        assert node.systemctl == []
 
 
 def test_a_counter_that_cannot_be_kept_leads_nowhere(tmp_path: Path) -> None:

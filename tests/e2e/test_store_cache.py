@@ -162,7 +162,7 @@ def make_foreign(disk: Path, kind: str) -> None:
 @pytest.mark.parametrize("slots", ["of here", "half way", "of slot 1 alone"])
 @pytest.mark.parametrize("kind", ["gpt", "dos", "vfat", "ext4", "swap", "lvm"])
 def test_a_disk_that_was_a_cache_is_left_to_whose_it_is_now(stage1: Stage1, kind: str, slots: str) -> None:
-    """Half way through it a slot may still look like ours, and so may what stands before a table's signature."""
+    """A slot may look like ours half way through it, and so may what stands before a signature."""
     disk = stage1.cache
     assert disk is not None
     run(stage1)

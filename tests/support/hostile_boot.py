@@ -263,9 +263,17 @@ class RunningNode:
 
 @contextlib.contextmanager
 def follow(
-    directory: Path, host: BootHost, *words: str, token: str = TOKEN, **environment: str
+    directory: Path,
+    host: BootHost,
+    *words: str,
+    token: str = TOKEN,
+    from_disk: bool = False,
+    **environment: str,
 ) -> Iterator[RunningNode]:
-    """The script. ``words`` are further ones of the kernel's command line, ``token`` that of the boot."""
+    """The script. ``words`` are further ones of the kernel's command line, ``token`` that of the boot.
+
+    Booted ``from_disk``, the machine has these from disk-boot.sh, and keeps what it does in ``disk``.
+    """
     directory.mkdir(exist_ok=True)
     state = directory / "state"
     if not os.path.lexists(state):
@@ -278,9 +286,18 @@ def follow(
     if not booted.is_symlink():
         booted.symlink_to(host.store_path)
     (directory / "key").write_bytes(host.publisher.public)
-    (directory / "cmdline").write_text(
-        " ".join(["quiet", f"every_channel.report={host.url}/report?boot={token}", *words]) + "\n"
-    )
+    said = " ".join(["quiet", f"every_channel.report={host.url}/report?boot={token}", *words])
+    (directory / "cmdline").write_text("quiet\n" if from_disk else f"{said}\n")
+    (directory / "arguments").write_text(f"{said}\n")
+    (directory / "disk").mkdir(exist_ok=True)
+    of_disk = {
+        "FOLLOW_DISK_BOOT": str(directory / "arguments"),
+        "FOLLOW_INSTALLED": str(SCRIPT.with_name("follow-installed.sh")),
+        "FOLLOW_STATE": str(directory / "disk"),
+        "FOLLOW_ESP": str(directory / "esp"),
+        "FOLLOW_TRIES": "2",
+        "FOLLOW_RUNNING": str(booted),
+    }
     given = {
         "PATH": f"{directory}:{os.environ['PATH']}",
         "FOLLOW_SECONDS": "0.05",
@@ -292,6 +309,7 @@ def follow(
         "FOLLOW_CHANNEL": "stable",
         "FOLLOW_DIRECTORY": str(state),
         "FOLLOW_BOOTED": str(booted),
+        **(of_disk if from_disk else {}),
         **environment,
     }
     bash = shutil.which("bash")
