@@ -11,6 +11,7 @@
 }:
 let
   inherit (config.system.build)
+    initialRamdisk
     kernel
     netbootIpxeScript
     netbootRamdisk
@@ -56,6 +57,23 @@ in
 
   # It installs itself where its boot server says so.
   services.every-channel.install.enable = lib.mkDefault config.services.every-channel.runner.enable;
+
+  # As in nixpkgs, but that the store's image is there by the name under which stage 1 mounts it, and not by a link to its
+  # store path: that path in the initrd is a reference, and whatever had the initrd had the image a second time. It is packed
+  # already, so that its archive is not.
+  system.build.netbootRamdisk = lib.mkIf (!fetchesStore) (
+    lib.mkForce (
+      pkgs.runCommand "initrd" { nativeBuildInputs = [ pkgs.buildPackages.cpio ]; } ''
+        mkdir $out
+        cp --no-preserve=mode ${initialRamdisk}/initrd $out/initrd
+        # Where an archive begins that is not packed, the kernel wants a multiple of four bytes.
+        truncate --size=%4 $out/initrd
+        ln --symbolic ${squashfsStore} nix-store.squashfs
+        echo nix-store.squashfs \
+          | cpio --create --quiet --format=newc --owner=+0:+0 --reproducible --dereference >> $out/initrd
+      ''
+    )
+  );
 
   # As in nixpkgs, but for the kernel's name: files are known by the names that they have in a release.
   system.build.netbootIpxeScript = lib.mkForce (

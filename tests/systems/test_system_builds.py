@@ -45,6 +45,10 @@ BOOT_HOST = """{
   };
 }
 """
+SMALL_STORE = """{ lib, pkgs, ... }: {
+  netboot.storeContents = lib.mkForce [ (pkgs.writeText "small" "a store that is small") ];
+}
+"""
 # A command of systemd.service(5), without what says how it is run, to the end of its first word.
 COMMAND = re.compile(r"^Exec\w+=[-@:+!|]*\"?(/nix/store/[^\s\"]+)", re.MULTILINE)
 
@@ -58,6 +62,24 @@ def test_these_are_all_systems(flake: Flake) -> None:
 def test_a_system_is_built(name: str, flake: Flake) -> None:
     for output in X86_64[name]:
         assert flake.build(f"nixosConfigurations.{name}.config.system.build.{output}").exists()
+
+
+def test_the_forge_has_its_guests_store_once(flake: Flake) -> None:
+    """In the guest's initrd: a path to the squashfs in there would be a reference."""
+    guest = "nixosConfigurations.ec-publisher-x86_64-netboot.config.system.build"
+    forge = flake.build("nixosConfigurations.ecp-forge.config.system.build.toplevel")
+    closure = flake.list_closure(forge)
+    assert str(flake.build(f"{guest}.netboot")) in closure
+    assert flake.evaluate(f"{guest}.squashfsStore.outPath") not in closure
+
+
+def test_an_initrd_has_the_stores_image_and_not_its_path(flake: Flake, tmp_path: Path) -> None:
+    small = flake.extend(tmp_path / "flake", "ec-publisher-x86_64-netboot", SMALL_STORE)
+    build = "nixosConfigurations.extended.config.system.build"
+    image = small.build(f"{build}.squashfsStore")
+    ramdisk = small.build(f"{build}.netbootRamdisk")
+    assert image.read_bytes() in (ramdisk / "initrd").read_bytes()
+    assert str(image) not in small.list_closure(ramdisk)
 
 
 def find_missing_programs(units: Path) -> list[str]:
