@@ -166,7 +166,7 @@ class LiveRollouts:
         if measure_largest(plan, members) > MAX_VALUE_BYTES:
             raise InputError(
                 f"{plan.group}: a rollout to {len(members)} nodes is too large to be kept",
-                hint="make groups of at most 3,000 nodes, or allow fewer failures",
+                hint="make smaller groups, or allow fewer failures",
             )
         now = self.rollouts.get(plan.group)
         if now is not None and not now.has_ended:
