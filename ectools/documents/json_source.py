@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_MAX_DIGITS = 100  # no configuration has an integer of so many
 _WORD = re.compile(r"[-+.\w]+")
 # The standard library's scanner: (text, offset, strict) → (string, offset). typeshed does not know it.
 _scan_string: Callable[[str, int, bool], tuple[str, int]] = decoder.scanstring  # type: ignore[attr-defined]
@@ -206,10 +207,15 @@ class _Parser:
         return value
 
 
+def keep_sane(number: int) -> int | None:
+    """An integer, however it was written; None for one that no configuration has."""
+    return number if abs(number) < 10**_MAX_DIGITS else None
+
+
 def parse_number(word: str, *, is_integer: bool) -> int | float | None:
     """The number that a decimal literal names; None where no double or no integer in use is as large."""
     if is_integer:
-        # Python refuses decimal texts past 4,300 digits, and no configuration has an integer of 100.
-        return int(word) if len(word) <= 100 else None
+        # Python refuses decimal texts past 4,300 digits.
+        return int(word) if len(word) <= _MAX_DIGITS else None
     value = float(word)
     return None if value in {float("inf"), float("-inf")} else value

@@ -15,6 +15,7 @@ import tomllib
 import types
 from typing import TYPE_CHECKING, Any
 
+from ectools.documents.json_source import keep_sane
 from ectools.documents.source_map import (
     MAX_NESTING,
     FaultList,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 # What TOML 1.1 has changed: inline tables, and the escapes of strings. Its times without seconds are no
 # values here as no times are.
 _CHANGED = ("{", "\\")
+_DIGITS = re.compile(r"[+-]?[0-9](?:_?[0-9]){4299}")
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -44,6 +46,9 @@ def parse_toml(text: str) -> SourceMapped:
 
         # Of a key that stands twice, tomllib says neither which it is nor where it starts.
         raise find_repeated(text) or _explain(str(error), text) from None
+    except ValueError:
+        # Python converts no longer text to a number; tomllib does not say where it stands.
+        raise SyntaxProblem("a number is too large for a double", _find_digits(text)) from None
     except RecursionError:
         raise SyntaxProblem(f"nested deeper than {MAX_NESTING} levels", None) from None
     mapped = SourceMapped(value, lambda: _find_spans(text))
@@ -80,6 +85,11 @@ def _find_spans(text: str) -> SourceMap:
     return find_spans(text)
 
 
+def _find_digits(text: str) -> Position | None:
+    found = _DIGITS.search(text)
+    return None if found is None else Lines(text).find_position(found.start())
+
+
 def _explain(message: str, text: str) -> SyntaxProblem:
     at = _AT.search(message)
     message = _AT.sub("", message)
@@ -100,10 +110,14 @@ def _find_foreign(mapped: SourceMapped, value: Any, place: Place, faults: FaultL
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             _find_foreign(mapped, inner, (*place, index), faults)
+    elif isinstance(value, int):
+        if keep_sane(value) is None:
+            message = "the number is too large for a double"
+            faults.add(SyntaxProblem(message, mapped.find_position(place), place=place))
     elif isinstance(value, float):
         if not math.isfinite(value):
             message = f"{value} is no number of JSON or Nix: every number there is finite"
             faults.add(SyntaxProblem(message, mapped.find_position(place), place=place))
-    elif not isinstance(value, (str, int)):
+    elif not isinstance(value, str):
         message = f"{value} is a TOML date or time, and JSON and Nix have none: put it in quotes"
         faults.add(SyntaxProblem(message, mapped.find_position(place), place=place))

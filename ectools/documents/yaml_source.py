@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ectools.documents.json_source import parse_number
+from ectools.documents.json_source import keep_sane, parse_number
 from ectools.documents.source_map import (
     MAX_NESTING,
     FaultList,
@@ -200,13 +200,13 @@ class _Builder:
             return text
         if text in _CONSTANTS:
             return _CONSTANTS[text]
-        if _INTEGER.fullmatch(text) or _FLOAT.fullmatch(text):
-            number = parse_number(text, is_integer=_INTEGER.fullmatch(text) is not None)
+        is_based = _BASED.fullmatch(text) is not None
+        if is_based or _INTEGER.fullmatch(text) or _FLOAT.fullmatch(text):
+            is_integer = _INTEGER.fullmatch(text) is not None
+            number = keep_sane(int(text, 0)) if is_based else parse_number(text, is_integer=is_integer)
             if number is None:
                 self.reject(f"the number {text[:20]} is too large for a double", node, place)
             return number
-        if _BASED.fullmatch(text):
-            return int(text, 0)
         if not _MAC.fullmatch(text):
             for pattern, message in _TRAPS:
                 if pattern.fullmatch(text):

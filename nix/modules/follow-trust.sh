@@ -29,7 +29,11 @@ is_signed() {
   local key kind text
   for key in $FOLLOW_KEYS; do
     case $FOLLOW_SIGNATURE in
-      minisign) minisign -Vq -p "$key" -m "$1" -x "$2" ;;
+      minisign)
+        # Its last line is the key, with or without a comment before it, as a boot server reads it.
+        text=$(< "$key") && text=${text//$'\r'/}
+        minisign -Vq -P "${text##*$'\n'}" -m "$1" -x "$2"
+        ;;
       openssh)
         # The key's comment is no part of it, and names nobody (ssh-keygen(1), ALLOWED SIGNERS).
         read -r kind text _ < "$key" || true

@@ -38,6 +38,7 @@ list_disks() {
 choose_disk() {
   local device bytes serial names found=() all=() wanted
   while read -r device bytes serial names; do
+    [ -n "$device" ] || continue # of no disk at all, there is one line, and nothing in it
     all+=("$device ($((bytes >> 30)) GiB${names:+, ${names%% *}})")
     if [ -n "${plan[disk-id]:-}" ]; then
       wanted="is ${plan[disk-id]}"

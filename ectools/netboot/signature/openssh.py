@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ectools.errors import cut
 from ectools.netboot.signature import SignatureError, decode_base64, ed25519
-from ectools.netboot.signature.openssl import MIN_RSA_BITS
+from ectools.netboot.signature.openssl import MIN_RSA_BITS, check_rsa_bits
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.serialization import SSHPrivateKeyTypes
@@ -78,6 +78,7 @@ def sign(data: bytes, private_key: bytes) -> bytes:
         case Ed25519PrivateKey():
             algorithm, raw = b"ssh-ed25519", key.sign(signed)
         case RSAPrivateKey():
+            check_rsa_bits(key.key_size)
             algorithm, raw = b"rsa-sha2-512", key.sign(signed, padding.PKCS1v15(), SHA512())
         case _:
             # ECDSA's would differ from run to run.

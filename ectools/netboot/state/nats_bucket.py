@@ -18,6 +18,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ectools.errors import cut
 from ectools.netboot.state.interface import StateConflictError, StateEntry, StateError, StateUnreachableError
 
 if TYPE_CHECKING:
@@ -73,6 +74,16 @@ class NatsBucket:
         self._events = f"{bucket}-events"
         self.closed = asyncio.Event()
         """Set when nothing more can be said over it."""
+        self.ended_by: list[str] = []
+        """What the server has said of that, where it has: what the user of a connection may not, for one."""
+
+    def make_end_error(self) -> StateUnreachableError:
+        """That nothing more can be said over it, and why, where the server has said so."""
+        said = self.ended_by[0] if self.ended_by else ""
+        return StateUnreachableError(
+            f"the connection to NATS is at its end{said and ': '}{said}",
+            hint="its user needs all subjects that docs/SCALING.md names" if "ermission" in said else None,
+        )
 
     async def get(self, key: str) -> StateEntry | None:
         """As ``StateStore.get``."""
@@ -261,7 +272,7 @@ class NatsBucket:
 
         if self.closed.is_set() or not self._client.is_connected:
             self.closed.set()
-            raise StateUnreachableError("the connection to NATS is at its end")
+            raise self.make_end_error()
         try:
             async with asyncio.timeout(2 * CALL_SECONDS):
                 yield
@@ -288,7 +299,11 @@ async def open_bucket(
         ) from error
     ended = asyncio.Event()
 
-    async def note_end(*_: object) -> None:
+    ended_by: list[str] = []
+
+    async def note_end(error: object = None) -> None:
+        if isinstance(error, Exception) and not ended.is_set():
+            ended_by.append(cut(str(error)))
         ended.set()
 
     try:
@@ -311,7 +326,7 @@ async def open_bucket(
     except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
         raise explain_trouble(error) from error
     bucket = NatsBucket(client, address.bucket)
-    bucket.closed = ended
+    bucket.closed, bucket.ended_by = ended, ended_by
     try:
         await bucket.prepare()
     except BaseException:

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools import log
-from ectools.netboot.state.interface import StateError, StateUnreachableError
+from ectools.netboot.state.interface import StateError
 from ectools.netboot.state.nats_bucket import open_bucket
 from ectools.netboot.state.shared_view import MARK_SECONDS
 from ectools.supervision import tasks
@@ -74,7 +74,7 @@ class SharedLink:
                 await self._use(bucket, server)
             finally:
                 went = self._store.is_attached
-                self._store.attach(None, "the connection to NATS is at its end")
+                self._store.attach(None, bucket.make_end_error().message)
                 await bucket.close()
         except StateError as error:
             self._tell(error, server)
@@ -142,7 +142,7 @@ class SharedLink:
         for failure in failures:
             if failure is not None:
                 raise failure
-        raise StateUnreachableError("the connection to NATS is at its end")
+        raise bucket.make_end_error()
 
     async def _hear(self, entries: AsyncIterator[SharedChange | None]) -> None:
         async for change in entries:
@@ -177,10 +177,10 @@ async def _next(bucket: NatsBucket, entries: AsyncIterator[SharedChange | None])
     try:
         await asyncio.wait({coming, closing}, return_when=asyncio.FIRST_COMPLETED)
         if not coming.done():
-            raise StateUnreachableError("the connection to NATS is at its end")
+            raise bucket.make_end_error()
         return coming.result()
     except StopAsyncIteration:
-        raise StateUnreachableError("the connection to NATS is at its end") from None
+        raise bucket.make_end_error() from None
     finally:
         closing.cancel()
         if not coming.done():

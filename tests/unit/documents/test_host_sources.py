@@ -267,3 +267,27 @@ def test_each_fault_is_a_problem_of_the_file() -> None:
         ("a", 1, "h.yaml"),
         ("b", 2, "h.yaml"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        (HostFormat.TOML, "a = " + "1" * 5000),
+        (HostFormat.TOML, "a = -1" + "_1" * 5000),
+        (HostFormat.TOML, "a = 0x" + "f" * 5000),
+        (HostFormat.TOML, "a = 0o" + "7" * 5000),
+        (HostFormat.TOML, "a = [0b" + "1" * 20000 + "]"),
+        (HostFormat.YAML, "a: 0x" + "f" * 5000),
+        (HostFormat.YAML, "a: 0o" + "7" * 5000),
+        (HostFormat.YAML, "a: " + "1" * 5000),
+        (HostFormat.JSON, '{"a": ' + "1" * 5000 + "}"),
+    ],
+)
+def test_an_integer_that_no_configuration_has_is_refused_with_its_place(form: HostFormat, text: str) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        parse_value(text.encode(), file="x", form=form)
+    (problem,) = caught.value.problems
+    assert "is too large for a double" in problem.message
+    assert problem.line == 1
+    assert problem.column is not None
+    assert len(problem.render()) < 200

@@ -93,9 +93,7 @@ def test_what_was_packed_for_another_tag_is_refused_by_name(made: Promoted) -> N
     assert f"--tag {OTHER}" in (caught.value.hint or "")
     # Its name says the right tag, and its statement the other one.
     rename(made, packed, f"{SYSTEM}-{OTHER}.tar.gz", f"{SYSTEM}-{TAG}.tar.gz")
-    with pytest.raises(
-        InputError, match=rf"it says 'tag {OTHER}', and 'tag {TAG}' is so"
-    ):
+    with pytest.raises(InputError, match=rf"it says 'tag {OTHER}', and 'tag {TAG}' is so"):
         read(made, packed)
 
 

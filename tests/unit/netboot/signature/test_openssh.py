@@ -149,11 +149,16 @@ def test_rsa_of_openssh(good_rsa: rsa.RSAPrivateKey, weak_rsa: rsa.RSAPrivateKey
 
     made = make_signature(OPENSSH, data=DATA, private_key=ssh_private(good_rsa))
     verify_signature(OPENSSH, data=DATA, signature=made, public_key=ssh_public(good_rsa))
-    weak = make_signature(OPENSSH, data=DATA, private_key=ssh_private(weak_rsa))
-    assert fail(OPENSSH, weak, ssh_public(weak_rsa)).message == (
+    signed = b"SSHSIG" + pack(b"file", b"", b"sha512", sha512(DATA).digest())
+    # What nobody takes is not made.
+    with pytest.raises(SignatureError, match="the private RSA key has 2040 bits; 2048 are needed"):
+        make_signature(OPENSSH, data=DATA, private_key=ssh_private(weak_rsa))
+    raw = weak_rsa.sign(signed, PKCS1v15(), SHA512())
+    weak = base64.b64decode(ssh_public(weak_rsa).split()[1])
+    body = b"SSHSIG\0\0\0\1" + pack(weak, b"file", b"", b"sha512", pack(b"rsa-sha2-512", raw))
+    assert fail(OPENSSH, armour(body), ssh_public(weak_rsa)).message == (
         "made by a kind of key not supported (b'rsa-sha2-512')"
     )
-    signed = b"SSHSIG" + pack(b"file", b"", b"sha512", sha512(DATA).digest())
     public = base64.b64decode(ssh_public(good_rsa).split()[1])
     for algorithm, by, fails in (
         (b"rsa-sha2-256", SHA256(), False),

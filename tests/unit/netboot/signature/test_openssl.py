@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,9 +88,12 @@ def test_keys_of_openssl_that_are_none(weak_rsa: rsa.RSAPrivateKey) -> None:
     error = fail(OPENSSL, b"x", b"nonsense")
     assert error.message == "the pinned public key is not PEM: BEGIN PUBLIC KEY was expected"
     assert error.hint == "openssl pkey -in PRIVATE.pem -pubout"
-    weak = make_signature(OPENSSL, data=DATA, private_key=pem_private(weak_rsa))
-    assert fail(OPENSSL, weak, pem_public(weak_rsa)).message == (
+    assert fail(OPENSSL, b"x", pem_public(weak_rsa)).message == (
         "the pinned RSA key has 2040 bits; 2048 are needed"
+    )
+    # What nobody takes is not made.
+    assert fail_sign(OPENSSL, pem_private(weak_rsa)).message == (
+        "the private RSA key has 2040 bits; 2048 are needed"
     )
     other = dsa.generate_private_key(1024)
     assert re.fullmatch(
@@ -100,6 +104,21 @@ def test_keys_of_openssl_that_are_none(weak_rsa: rsa.RSAPrivateKey) -> None:
         "the private key is of a kind not supported: RSA, ECDSA, Ed25519 are"
     )
     assert fail_sign(OPENSSL, b"nonsense").message == "not a private key in PEM, or an encrypted one"
+
+
+def test_a_key_of_rsa_pss_is_refused_on_both_sides() -> None:
+    """On a node openssl checks with it signatures of PSS alone, and cryptography takes it for any RSA key."""
+    made = subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"],
+        capture_output=True,
+        check=True,
+    ).stdout
+    public = subprocess.run(
+        ["openssl", "pkey", "-pubout"], input=made, capture_output=True, check=True
+    ).stdout
+    words = " is one of RSA-PSS, and signatures here are of RSA (PKCS #1 v1.5)"
+    assert fail_sign(OPENSSL, made).message == f"the private key{words}"
+    assert fail(OPENSSL, b"x", public).message == f"the pinned public key{words}"
 
 
 def test_a_curve_that_is_not_supported_is_told_as_any_other_key() -> None:
