@@ -26,18 +26,19 @@ trusted_kernel='' trusted_initrds=() trusted_arguments=() trusted_installed=()
 
 # is_signed FILE SIGNATURE: by one of the keys.
 is_signed() {
-  local key kind text
+  local key kind text bits
   for key in $FOLLOW_KEYS; do
     case $FOLLOW_SIGNATURE in
       minisign)
         # Its last line is the key, with or without a comment before it, as a boot server reads it.
-        text=$(< "$key") && text=${text//$'\r'/}
-        minisign -Vq -P "${text##*$'\n'}" -m "$1" -x "$2"
+        text=$(< "$key") && text=${text//$'\r'/} \
+          && minisign -Vq -P "${text##*$'\n'}" -m "$1" -x "$2"
         ;;
       openssh)
         # The key's comment is no part of it, and names nobody (ssh-keygen(1), ALLOWED SIGNERS).
         read -r kind text _ < "$key" || true
-        ssh-keygen -Y verify -n file -I publisher -s "$2" \
+        bits=$(ssh-keygen -l -f "$key") && bits=${bits%% *}
+        [[ $kind != ssh-rsa || $bits -ge 2048 ]] && ssh-keygen -Y verify -n file -I publisher -s "$2" \
           -f <(printf 'publisher namespaces="file" %s %s\n' "$kind" "$text") < "$1"
         ;;
       openssl) is_signed_by_openssl "$key" "$1" "$2" ;;

@@ -69,7 +69,8 @@ def openssl(directory: Path, kind: str) -> tuple[bytes, Callable[[bytes], bytes]
 def openssh(directory: Path, kind: str, namespace: str = "file") -> tuple[bytes, Callable[[bytes], bytes]]:
     program = require_tool("ssh-keygen", "Debian: openssh-client")
     key, data = directory / "id", directory / "data"
-    subprocess.run([program, "-q", "-t", kind, "-N", "", "-f", key], check=True, stdin=subprocess.DEVNULL)
+    options = {"rsa1024": ["-t", "rsa", "-b", "1024"]}.get(kind, ["-t", kind])
+    subprocess.run([program, "-q", *options, "-N", "", "-f", key], check=True, stdin=subprocess.DEVNULL)
 
     def sign(content: bytes) -> bytes:
         data.write_bytes(content)
