@@ -63,7 +63,7 @@ def redact_url(url: str) -> str:
 
 
 def redact_urls(text: str) -> str:
-    """A message, in which URLs may stand, without their users and passwords, and without the keys of queries."""
+    """A message, in which URLs may stand, without their users, their passwords, and keys in their queries."""
     return _SECRET_FIELD.sub(rf"\1{REDACTED}", _USER_OF_WORD.sub(rf"\1{REDACTED}@", text))
 
 

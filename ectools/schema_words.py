@@ -117,7 +117,7 @@ _MEANINGS = {
     r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}": "a UUID: 6f1c2d3e-0000-4000-8000-020000123456",
     r"[!-~]+": "printable ASCII without blanks",
     r"[ -~]*[!-~][ -~]*": "printable ASCII",
-    r"[A-Za-z0-9](?:[A-Za-z0-9._\-]{0,61}[A-Za-z0-9])?": "the name of a group, a channel or a boot host: runners",
+    r"[A-Za-z0-9](?:[A-Za-z0-9._\-]{0,61}[A-Za-z0-9])?": "the name of a group, channel or boot host: runners",
     r"[A-Za-z0-9][A-Za-z0-9._+\-]{0,254}": "a release's tag or id: boot-v2026.03.02",
     r"[A-Za-z0-9][A-Za-z0-9+._?=\-]{0,210}|/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=\-]{1,211}": (
         "an installed system's name or store path: ec-runner"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -123,8 +124,9 @@ def _guard(call: Callable[[], object], prog_name: str) -> int:  # noqa: PLR0911 
         return 130
     except click.ClickException as error:
         # Click's own words of an argument have it in them as it was written.
-        error.message = redact_urls(error.message)
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        click.echo(redact_urls(words.getvalue()), nl=False, err=True)
         return int(error.exit_code)
     except EcError as error:
         _report(error, prog_name)

@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 
-from ectools.cli.main import COMMANDS
+from ectools.cli.main import COMMANDS, run_command
 
 
 def ectools(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -102,3 +103,19 @@ def test_bash_completes_commands() -> None:
         check=False,
     )
     assert "plain,docs" in done.stdout.splitlines()
+
+
+def test_a_password_in_an_argument_is_in_none_of_clicks_words(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    @click.option("--count", type=int)
+    def command(count: int) -> None:
+        raise AssertionError(count)
+
+    for arguments in (["https://u:sEcret@h"], ["--count", "https://u:sEcret@h"], ["--https://u:sEcret@h"]):
+        command_of = click.Group("x", commands={"y": command})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", ["x", "y", *arguments])
+            assert run_command(command_of, prog_name="x") == 2
+        told = capsys.readouterr().err
+        assert "sEcret" not in told
+        assert "//***@h" in told

@@ -119,6 +119,18 @@ REJECTED: list[tuple[Callable[[Any], object], str, str, list[Any]]] = [
     (checks.parse_subnet, "not usable", "192.0.2.0/24", ["192.0.2.9/24"]),
     (checks.parse_subnet, "not usable", "a network: 192.0.2.0/24", ["192.0.2.0/33", "2001:db8::/32", ""]),
     (checks.check_tag, "not usable", TAG, ["", "../a", "-a", "a b", "a\n", "a?b", "é"]),
+    (
+        checks.check_host_url,
+        "not usable",
+        "an http or https URL, with a port from 1 to 65535: https://git.example.org:3000",
+        ["https://h:99999", "https://h:0", "https://h:x", "https://["],
+    ),
+    (
+        checks.parse_nats_servers,
+        "not usable",
+        "URLs: nats://192.0.2.5:4222, tls://nats.example.org:4222",
+        ["nats://h:0", "nats://h:65536", "nats://u@h", "http://h", "nats://h,"],
+    ),
     (checks.check_artifact, "not usable", ARTIFACT, ["", "a/b", "a\0"]),
     (
         checks.parse_listen,
