@@ -46,7 +46,8 @@ status='' answer=''
 ask() {
   local text
   text=$(
-    request "$boot_server$1" "$ANSWER_SECONDS" 'max-filesize = 65536' 'write-out = "\n%{http_code}"' "${@:2}" | head -c 65600 | tr -d '\0'
+    request "$boot_server$1" "$ANSWER_SECONDS" 'max-filesize = 65536' 'write-out = "\n%{http_code}"' "${@:2}" \
+      | head -c 65600 | tr -d '\0'
   ) || true
   status=${text##*$'\n'} answer=${text%$'\n'*}
   [ "$status" = 200 ]

@@ -229,6 +229,18 @@ def test_a_trial_that_nobody_knows_of_is_not_booted_again(
     assert node.boot() == wanted
 
 
+def test_what_cannot_be_written_down_is_not_booted(world: World, systems: Mapping[str, Installable]) -> None:
+    """Nobody would know that it is on trial."""
+    node = world.node
+    with node.looked_at() as (root, _):
+        (root / "state/pending.new").mkdir()
+    world.start("2")
+    assert not node.follow(), node.said
+    assert "cannot be written to" in world.wait_for("stopped")["why"]
+    assert node.describe()["entries"] == ["nixos-generation-1.conf"]
+    assert node.boot() == systems["1"].store_path
+
+
 def test_what_was_there_goes_when_more_comes(world: World) -> None:
     node = world.node
     for version in ("2", "1", "2", "1"):
