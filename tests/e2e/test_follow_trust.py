@@ -505,7 +505,7 @@ def test_the_newest_release_that_is_seen_of_what_runs_counts(tmp_path: Path) -> 
 
 
 def test_a_system_on_a_disk_is_the_newest_releases_that_has_it(tmp_path: Path) -> None:
-    """Nobody boots for a release that has the very system; what it leads back to is known at the next boot too."""
+    """Nobody boots for a release that has the very system; the next boot knows of it too."""
     store = Path("/nix/store")
     found = sorted(store.glob("?" * 32 + "-*")) if store.is_dir() else []
     if not found:
