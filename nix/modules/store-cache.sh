@@ -232,8 +232,14 @@ close_cache() {
 
 # attach: `$DIRECTORY/device` is the image as a block device, wherever it lies.
 attach() {
-  local device
-  device=$("$BUSYBOX" losetup -f) || return 1
-  "$BUSYBOX" losetup -r -o $((first * piece)) "$device" "$image" && ln -s "$device" "$DIRECTORY/device"
+  local device try
+  for ((try = 0; try < 8; try++)); do
+    device=$("$BUSYBOX" losetup -f 2>/dev/null) || return 1
+    # Somebody else may have taken it since.
+    "$BUSYBOX" losetup -r -o $((first * piece)) "$device" "$image" 2>/dev/null || continue
+    ln -s "$device" "$DIRECTORY/device"
+    return
+  done
+  return 1
 }
 
