@@ -70,6 +70,7 @@ def make_host(name: str, **fields: Any) -> dict[str, Any]:
         "releases": [{"id": CURRENT.id, "tag": CURRENT.tag, "marks": ["current"]}],
         "behind": 0,
         "dropped": 0,
+        "clock_ahead": None,
         "here": False,
         "up": True,
         **fields,

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.state.nats_access import NO_CREDENTIALS, NatsAddress
 from ectools.netboot.state.shared import SHARED_FILE, SharedStore
+from ectools.netboot.state.shared_clock import SharedClock
 from ectools.netboot.state.shared_link import SharedLink
 from ectools.netboot.state.sqlite import SqliteStore
 from ectools.supervision import tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
     from ectools.netboot.state.interface import StateEntry
     from ectools.netboot.state.local_copy import UnsaidEntry
+    from ectools.netboot.state.nats_bucket import NatsBucket
 
 
 def take_mine(_key: str, _theirs: StateEntry, mine: UnsaidEntry) -> Mapping[str, Any] | None:
@@ -32,11 +33,12 @@ async def open_shared(
     url: str,
     *,
     bucket: str = "every-channel",
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     reconcile: Any = take_mine,
     waits: bool = True,
 ) -> AsyncIterator[SharedStore]:
-    """One host's; ``waits``: until it is attached."""
+    """One host's; ``waits``: until it is attached. ``clock`` None: it is the server's."""
+    clock = clock or SharedClock()
     directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - of a test
     store = SharedStore(SqliteStore(directory / SHARED_FILE, clock=clock), reconcile=reconcile, clock=clock)
     await store.start()
@@ -47,6 +49,7 @@ async def open_shared(
         tls=None,
         name=directory.name,
         clock=clock,
+        measure=_measure(clock if isinstance(clock, SharedClock) else SharedClock()),
     )
     try:
         async with tasks(link.keep()) as (running,):
@@ -57,6 +60,10 @@ async def open_shared(
             yield store
     finally:
         await store.close()
+
+
+def _measure(clock: SharedClock) -> Callable[[NatsBucket], Awaitable[Any]]:
+    return lambda bucket: clock.measure(bucket.ask_time)
 
 
 async def until(condition: Callable[[], object], *, seconds: float = 60.0) -> None:
