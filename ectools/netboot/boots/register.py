@@ -106,7 +106,8 @@ class BootRegister:
                 boot = live.boot
                 stages = {stage: at + seconds for stage, at in boot.stages.items()}
                 ended = None if boot.ended is None else boot.ended + seconds
-                live.boot = replace(boot, stages=stages, ended=ended)
+                update = boot.update and replace(boot.update, at=boot.update.at + seconds)
+                live.boot = replace(boot, stages=stages, ended=ended, update=update)
                 self._progress.change(live)
 
     async def follow(self) -> None:
@@ -332,6 +333,8 @@ class BootRegister:
 
     async def prune(self, *, days: float, nodes: Container[str]) -> None:
         """Forget boots that ended longer ago, but the newest of each of ``nodes``. Raises StateError."""
+        if not self._knows_time():
+            return
         before = self._clock() - days * 86400
         for subject, boot in list(self._memory.latest.items()):
             if subject not in nodes and max(boot.started, boot.ended or 0.0) < before:

@@ -154,7 +154,7 @@ class BootRecords:
             await self.boots.write()
 
     async def _prune(self) -> None:
-        if not self.knows_time():
+        if not self.knows_time():  # events have the others' times, too
             return
         days, nodes = self._keep()
         with contextlib.suppress(StateError):  # the store has said so
