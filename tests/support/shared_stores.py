@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ectools.netboot.state.interface import StateEntry
     from ectools.netboot.state.local_copy import UnsaidEntry
+    from ectools.netboot.state.nats_access import NatsCredentials
     from ectools.netboot.state.nats_bucket import NatsBucket
 
 
@@ -36,6 +37,7 @@ async def open_shared(
     clock: Callable[[], float] | None = None,
     reconcile: Any = take_mine,
     waits: bool = True,
+    credentials: NatsCredentials = NO_CREDENTIALS,
 ) -> AsyncIterator[SharedStore]:
     """One host's; ``waits``: until it is attached. ``clock`` None: it is the server's."""
     clock = clock or SharedClock()
@@ -45,7 +47,7 @@ async def open_shared(
     link = SharedLink(
         store,
         NatsAddress(servers=(url,), bucket=bucket),
-        credentials=lambda: NO_CREDENTIALS,
+        credentials=lambda: credentials,
         tls=None,
         name=directory.name,
         clock=clock,
