@@ -147,11 +147,6 @@ class _Job:
     failed: int = 0
 
 
-async def repeat(work: Callable[[], Awaitable[object]], *, seconds: float, name: str) -> None:
-    """``Jobs.repeat`` of what nobody asks after."""
-    await Jobs().repeat(work, seconds=seconds, name=name)
-
-
 def report_unseen_failures(loop: asyncio.AbstractEventLoop) -> None:
     """The loop's exception handler from here on: unretrieved exceptions are in this program's own log.
 

@@ -79,7 +79,7 @@ def rollout() -> None:
 @click.option(
     "--unstaged-hosts",
     is_flag=True,
-    help="Start where another boot host has not staged the release, too: nodes that ask there are not led on.",
+    help="Start where another boot host has not staged the release, too: who asks there is not led on.",
 )
 @socket_option
 def start(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.virtual_time import run_virtually
 
-from ectools.timers import Guard, Periodic, repeat, report_unseen_failures
+from ectools.timers import Guard, Jobs, Periodic, report_unseen_failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +116,7 @@ def test_repeated_work_goes_on_after_an_exception() -> None:
         raise KeyError(turns)
 
     async def run() -> None:
-        task = asyncio.create_task(repeat(work, seconds=0.001, name="watchdog"))
+        task = asyncio.create_task(Jobs().repeat(work, seconds=0.001, name="watchdog"))
         async with asyncio.timeout(20):
             while turns < 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
@@ -124,6 +124,44 @@ def test_repeated_work_goes_on_after_an_exception() -> None:
         task.cancel()
 
     asyncio.run(run())
+
+
+def test_what_fails_again_and_again_is_named_until_it_goes_well() -> None:
+    async def scenario() -> None:
+        now, ways = [0.0], ["fails", "fails", "fails", "goes", "lasts"]
+        jobs = Jobs(clock=lambda: now[0])
+        found: list[list[str]] = []
+
+        async def work() -> None:
+            found.append(jobs.list_failing())
+            way = ways[len(found) - 1]
+            if way == "lasts":
+                await asyncio.Event().wait()
+            elif way == "fails":
+                raise KeyError
+
+        async def until(turns: int) -> None:
+            async with asyncio.timeout(20):
+                while len(found) < turns:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+
+        task = asyncio.create_task(jobs.repeat(work, seconds=0.001, name="follows others"))
+        await until(5)
+        assert found == [[], [], [], ["follows others"], []]
+        # One that ends again and again, and lasts in between.
+        ways[5:] = ["fails"] * 3 + ["lasts"]
+        task.cancel()
+        task = asyncio.create_task(jobs.repeat(work, seconds=0.001, name="follows others"))
+        await until(9)
+        assert jobs.list_failing() == ["follows others"]
+        now[0] += 61
+        assert jobs.list_failing() == []
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert jobs.list_failing() == []
+
+    asyncio.run(scenario())
 
 
 def test_what_nobody_looked_at_is_in_the_log(told: pytest.LogCaptureFixture) -> None:
@@ -198,7 +236,7 @@ def test_repeated_work_has_its_pause_between_two_turns() -> None:
             await asyncio.sleep(5)
             raise ValueError
 
-        task = asyncio.create_task(repeat(work, seconds=10, name="any"))
+        task = asyncio.create_task(Jobs().repeat(work, seconds=10, name="any"))
         await asyncio.sleep(40)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

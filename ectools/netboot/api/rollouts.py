@@ -94,8 +94,8 @@ class RolloutRoutes:
         if lacking:
             raise ContradictionError(
                 f"{plan.group}: {show_list(lacking, joint='; ')}",
-                hint="stage it there (`ectools netboot stage --tag TAG`), which is heard of in seconds; or start"
-                " with --unstaged-hosts: nodes that ask there go on with what they have",
+                hint="stage it there (`ectools netboot stage --tag TAG`), which is heard of in seconds; or"
+                " start with --unstaged-hosts: nodes that ask there go on with what they have",
             )
 
     async def _plan(self, body: Mapping[str, Any], *, by: str) -> RolloutPlan:

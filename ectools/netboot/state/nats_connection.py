@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from ectools.netboot.state.connection_end import ConnectionEnd
 from ectools.netboot.state.interface import StateError
 from ectools.netboot.state.nats_bucket import NatsBucket, explain_trouble
+from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
     import ssl
 
     from ectools.netboot.state.nats_access import NatsAddress, NatsCredentials
-    from ectools.netboot.state.unreadable import UnreadableLog
 
 CONNECT_SECONDS = 2
 _PING_SECONDS = 5
@@ -26,7 +26,7 @@ async def open_bucket(
     tls: ssl.SSLContext | None,
     *,
     name: str,
-    unreadable: UnreadableLog,
+    unreadable: UnreadableLog | None = None,
 ) -> NatsBucket:
     """A connection to one of the servers, in a few seconds. ``name`` is what the server's own lists show.
 
@@ -68,7 +68,7 @@ async def open_bucket(
             )
     except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
         raise explain_trouble(error) from error
-    bucket = NatsBucket(client, address.bucket, unreadable, closed)
+    bucket = NatsBucket(client, address.bucket, unreadable or UnreadableLog(), closed)
     try:
         await bucket.prepare()
     except BaseException:

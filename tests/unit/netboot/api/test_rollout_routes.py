@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 from aiohttp import web
-from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, TOKEN, Api, FixedReleases, make_boot
+from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, TOKEN, Api, FixedReleases, make_boot, make_host
 
 from ectools.netboot.api.rollouts import RolloutRoutes
 from ectools.netboot.boots.model import BootState, NodeStage
@@ -308,6 +308,34 @@ def test_what_is_said_of_a_node_goes_first() -> None:
         await api.rollouts.offer("runners", "nuc-07")
         await ask(client, "POST", "nodes/nuc-07/boot-once", {"boot": "network", "release": "boot-v1"})
         assert find_next(api, "nuc-07") == "boot-v1"
+
+    run(scenario)
+
+
+def test_another_host_has_to_have_staged_it_too() -> None:
+    """But one that is down, or where somebody says so."""
+
+    async def scenario(client: TestClient[Any, Any], api: Api) -> None:
+        both = [{"id": each.id, "tag": None, "marks": []} for each in (CURRENT, PREVIOUS)]
+        api.hosts[1:] = [
+            make_host("boot-2", releases=both),
+            make_host("boot-3", releases=both[1:]),
+            make_host("boot-4", releases=[]),
+            make_host("boot-5", releases=[], up=False),
+        ]
+        status, told = await ask(client, "POST", "rollouts", START)
+        assert status == 409
+        lacking = [f"boot-3 has not staged {CURRENT.id}", f"boot-4 has not staged {CURRENT.id}"]
+        lacking.append(f"boot-4 has not staged {PREVIOUS.id}")
+        assert told["error"] == f"runners: {'; '.join(lacking)}"
+        assert "--unstaged-hosts" in told["hint"]
+        assert api.pinned == []
+        assert (await ask(client, "POST", "rollouts", {**START, "unstaged_hosts": 1}))[0] == 400
+        del api.hosts[2:4]
+        assert (await ask(client, "POST", "rollouts", START))[0] == 201
+        await ask(client, "POST", "rollouts/runners/abort")
+        api.hosts.append(make_host("boot-3", releases=[]))
+        assert (await ask(client, "POST", "rollouts", {**START, "unstaged_hosts": True}))[0] == 201
 
     run(scenario)
 

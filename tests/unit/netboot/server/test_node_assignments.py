@@ -232,3 +232,21 @@ def test_nobody_is_led_to_a_release_that_has_nothing_for_it() -> None:
         assert (await world.ask(await world.boot("b")))["release"] == PREVIOUS.id  # what runs is no question
 
     run(scenario)
+
+
+@pytest.mark.parametrize("lacks", ["release", "system"])
+def test_who_cannot_be_served_here_takes_no_place(lacks: str) -> None:
+    async def scenario(world: World) -> None:
+        if lacks == "release":
+            world.staged = {PREVIOUS.id}
+        world.is_without_system = lacks == "system"
+        token = await world.boot("a")
+        await world.start()
+        told = await world.ask(token, take="yes")
+        assert (told["runs"], told["release"]) == (PREVIOUS.id, PREVIOUS.id)
+        assert world.api.rollouts.need("runners").taken == {}
+        world.staged, world.is_without_system = {PREVIOUS.id, CURRENT.id}, False
+        assert (await world.ask(token, take="yes"))["release"] == CURRENT.id
+        assert list(world.api.rollouts.need("runners").taken) == ["a"]
+
+    run(scenario)
