@@ -1,4 +1,4 @@
-"""Nodes and boots as JSON, in the shapes of ``schemas/api``. Times are Unix seconds, by the clock of ``FleetView``."""
+"""Nodes and boots as JSON, in the shapes of ``schemas/api``. Times are Unix seconds, by ``FleetView``'s clock."""
 
 from __future__ import annotations
 
