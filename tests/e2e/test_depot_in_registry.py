@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import urllib3
-from support.depots import at_once, build_publication
+from support.depots import build_publication, move_at_once, publish_at_once, read_back
 from support.fetching import RETRY
 from support.promoted import Promoted
 from support.registry import (
@@ -71,18 +71,14 @@ def test_a_release_is_a_manifest_of_files_by_their_hashes(registry: Registry, tm
 
 def test_of_publishers_at_once_never_two_win(registry: Registry, tmp_path: Path) -> None:
     for turn in range(6):
-        tag = f"boot-v{turn}"
-        each = [build_publication(tmp_path / f"{turn}-{name}", tag, name) for name in ("one", "two", "six")]
-        depots = [reopen(registry, tmp_path) for _ in each]
-        results = at_once(*(partial(d.publish, p) for d, p in zip(depots, each, strict=True)))
+        each, results = publish_at_once(partial(reopen, registry, tmp_path), tmp_path, f"boot-v{turn}")
         assert results.count(True) <= 1, results
         assert all(result is True or isinstance(result, DepotError) for result in results), results
         # Where each has seen the other, nobody has it, and it is free again.
         done: bool | None = True if True in results else reopen(registry, tmp_path).publish(each[0])
         winner = each[results.index(True) if True in results else 0]
         assert done is True
-        for file in winner.files:
-            assert depots[0].read_file(tag, file.name, limit=1 << 20) == file.path.read_bytes()
+        assert read_back(reopen(registry, tmp_path), winner) == [f.path.read_bytes() for f in winner.files]
 
 
 def test_of_moves_at_once_never_two_are_done(registry: Registry, tmp_path: Path) -> None:
@@ -90,20 +86,13 @@ def test_of_moves_at_once_never_two_are_done(registry: Registry, tmp_path: Path)
     assert depot.read_channel("stable") is None
     depot.write_channel("stable", b"0", version=None)
     for turn in range(6):
-        there = depot.read_channel("stable")
-        assert there is not None
         moves = [b"%d %d" % (turn, number) for number in range(4)]
-        results = at_once(
-            *(
-                partial(reopen(registry, tmp_path).write_channel, "stable", move, version=there.version)
-                for move in moves
-            )
-        )
+        before, results = move_at_once(partial(reopen, registry, tmp_path), "stable", moves)
         assert all(result is None or isinstance(result, DepotError) for result in results), results
         assert results.count(None) <= 1, results
         now = depot.read_channel("stable")
         assert now is not None
-        assert now.data == (moves[results.index(None)] if None in results else there.data)
+        assert now.data == (moves[results.index(None)] if None in results else before)
     with pytest.raises(MovedError):
         depot.write_channel("stable", b"x", version=None)
 
@@ -154,12 +143,7 @@ def made(registry: Registry, tmp_path: Path) -> Promoted:
 def test_a_boot_host_follows_a_channel_and_takes_no_other_release_under_its_tag(
     registry: Registry, made: Promoted
 ) -> None:
-    made.promote("boot-v1", "stable")
-    assert made.stage().release.tag == "boot-v1"
-    made.promote("boot-v2", "stable")
-    assert made.stage().release.tag == "boot-v2"
-    release = check_whole(made.home / "state")
-    assert release is not None
+    release = made.follow("boot-v1", "boot-v2")
     assert release.systems[0].source.startswith(f"http://{registry.host}/v2/")
     # Whoever may push moves a tag: the pointer says which sums it was.
     url = f"http://{registry.host}/v2/{repository(made.home)}/manifests"

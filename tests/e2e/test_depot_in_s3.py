@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from support.depots import at_once, build_publication
+from support.depots import at_once, build_publication, move_at_once, publish_at_once, read_back
 from support.fetching import RETRY
 from support.promoted import Promoted
 from support.releases import check_whole
@@ -52,15 +52,11 @@ def reopen(store: Seaweed, tmp_path: Path, *, credentials: str = "") -> AnyDepot
 
 def test_of_publishers_at_once_one_wins_whole(store: Seaweed, tmp_path: Path) -> None:
     for turn in range(4):
-        tag = f"boot-v{turn}+a~b"
-        each = [build_publication(tmp_path / f"{turn}-{name}", tag, name) for name in ("one", "two", "six")]
-        depots = [reopen(store, tmp_path) for _ in each]
-        results = at_once(*(partial(d.publish, p) for d, p in zip(depots, each, strict=True)))
+        each, results = publish_at_once(partial(reopen, store, tmp_path), tmp_path, f"boot-v{turn}+a~b")
         assert results.count(True) == 1, results
         assert [isinstance(result, TakenError) for result in results].count(True) == 2, results
         winner = each[results.index(True)]
-        for file in winner.files:
-            assert depots[0].read_file(tag, file.name, limit=1 << 20) == file.path.read_bytes()
+        assert read_back(reopen(store, tmp_path), winner) == [file.path.read_bytes() for file in winner.files]
         assert reopen(store, tmp_path).publish(winner) is False
 
 
@@ -68,15 +64,8 @@ def test_of_moves_at_once_one_is_done(store: Seaweed, tmp_path: Path) -> None:
     depot = reopen(store, tmp_path)
     depot.write_channel("stable", b"0", version=None)
     for turn in range(6):
-        there = depot.read_channel("stable")
-        assert there is not None
         moves = [b"%d %d" % (turn, number) for number in range(4)]
-        results = at_once(
-            *(
-                partial(reopen(store, tmp_path).write_channel, "stable", move, version=there.version)
-                for move in moves
-            )
-        )
+        _, results = move_at_once(partial(reopen, store, tmp_path), "stable", moves)
         assert [isinstance(each, MovedError) for each in results].count(False) == 1, results
         now = depot.read_channel("stable")
         assert now is not None
@@ -115,12 +104,7 @@ def object_path(made: Promoted, tag: str, name: str) -> str:
 
 
 def test_a_boot_host_follows_a_channel(made: Promoted, monkeypatch: pytest.MonkeyPatch) -> None:
-    made.promote("boot-v1", "stable")
-    assert made.stage().release.tag == "boot-v1"
-    made.promote("boot-v2", "stable")
-    assert made.stage().release.tag == "boot-v2"
-    release = check_whole(made.home / "state")
-    assert release is not None
+    release = made.follow("boot-v1", "boot-v2")
     assert release.systems[0].source.startswith("http://127.0.0.1:")
     monkeypatch.delenv("CREDENTIALS_DIRECTORY")
     with pytest.raises(EcError, match="/nonexistent/credentials"):

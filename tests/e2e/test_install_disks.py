@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.boot_service import Service, boot_service, stage, write_settings
+from support.disk_lab import Installable
 from support.install_lab import (
     DISK_BYTES,
     MAC,
     Disk,
-    Installable,
     Installer,
-    build_installable,
+    build_system,
     describe_installed,
     require_install_tools,
     write_nixos_enter,
@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.nix, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Installable:
     require_install_tools()
-    return build_installable(tmp_path_factory.mktemp("system"), "1")
+    return build_system(tmp_path_factory.mktemp("system"), "1")
 
 
 @pytest.fixture(scope="module")

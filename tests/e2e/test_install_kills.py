@@ -9,18 +9,17 @@ from pathlib import Path
 
 import pytest
 from support.boot_service import boot_service, stage, write_settings
+from support.disk_lab import Installable, write_power_cut
 from support.install_lab import (
     MAC,
     Disk,
-    Installable,
     Installer,
-    build_installable,
+    build_system,
     describe_installed,
     is_killed,
     replace_disk,
     require_install_tools,
     write_nixos_enter,
-    write_power_cut,
 )
 
 pytestmark = [pytest.mark.nix, pytest.mark.timeout(3600)]
@@ -32,7 +31,7 @@ POINTS = 40
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Installable:
     require_install_tools()
-    return build_installable(tmp_path_factory.mktemp("system"), "1")
+    return build_system(tmp_path_factory.mktemp("system"), "1")
 
 
 @pytest.fixture
@@ -53,12 +52,17 @@ def order(settings_file: Path) -> None:
     subprocess.run([*argv, "--socket", str(settings_file.parent / "control")], check=True)
 
 
+def cut_power(work: Path, disk: Disk, *, at: int, to: Path) -> Path:
+    """For $BASH_ENV. 0: it is not cut, and ``to`` has how many commands there were."""
+    return write_power_cut(work / "power-cut.sh", {disk.file: to}, at=at, count=to)
+
+
 def cut_and_go_on(machine: Installer, disk: Disk, at: int, work: Path) -> Disk:
     """The power is cut before command ``at``; then the machine boots until it boots from its disk."""
     cmdline = machine.boot()
     assert cmdline is not None
     cut = work / f"cut-{at}.img"
-    done = machine.install(cmdline, bash_env=write_power_cut(work, at=at, disk=disk, cut=cut))
+    done = machine.install(cmdline, bash_env=cut_power(work, disk, at=at, to=cut))
     assert is_killed(done) if cut.exists() else done.returncode == 0, done.stderr[-2000:]
     if not cut.exists():
         return disk
@@ -86,7 +90,7 @@ def test_a_power_cut_anywhere(
         count = work / "count"
         cmdline = machine.boot()
         assert cmdline is not None
-        done = machine.install(cmdline, bash_env=write_power_cut(work, at=0, disk=disk, cut=count))
+        done = machine.install(cmdline, bash_env=cut_power(work, disk, at=0, to=count))
         assert done.returncode == 0, done.stderr[-2000:]
         commands = int(count.read_text())
         keys = describe_installed(disk, tmp_path / "mnt")["keys"]

@@ -78,6 +78,27 @@ def test_a_bad_release_stops_by_itself_and_is_withdrawn(tmp_path: Path) -> None:
         assert "is stopped" in rollout(sock, "resume", "runners", status=2)
 
 
+def test_as_a_unit_the_server_writes_into_its_own_directory_alone(tmp_path: Path) -> None:
+    """ReadWritePaths of every-channel-netboot.service: a rollout is begun, stopped, and its releases stay."""
+    require_tool("unshare", "Debian: util-linux")
+    settings_file, before, after = prepare(tmp_path)
+    store, sock = ReleaseStore(tmp_path / "state"), tmp_path / "control.sock"
+    (store.state_dir / "fleet").mkdir(exist_ok=True)
+    confine = (
+        f"set -e; cd {store.state_dir}; mount --bind . .; mount --bind fleet {store.state_dir}/fleet;"
+        f' mount -o remount,bind,ro {store.state_dir}; ! touch {store.state_dir}/x 2>/dev/null; exec "$@"'
+    )
+    wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-c", confine, "sh"]
+    with boot_service(settings_file, wrapper=wrapper, arguments=("--control-socket", str(sock))) as service:
+        for node in NODES:
+            boot(service, node)
+        rollout(sock, "start", after.id, "--group", "runners", "--max-failures", "0")
+        assert store.list_led() == {before.id, after.id}
+        assert boot(service, NODES[0], healthy=False) == after.id
+        wait_until(lambda: find(sock)["state"] == "stopped", "the rollout is stopped")
+        wait_until(lambda: after.id in store.list_withdrawn(), "the release is withdrawn")
+
+
 def test_a_node_that_runs_asks_and_is_led_and_its_token_is_in_no_log(tmp_path: Path) -> None:
     settings_file, before, after = prepare(tmp_path)
     sock = tmp_path / "control.sock"

@@ -94,6 +94,25 @@ def test_who_is_of_the_group_looks_after_the_fleet(host: Host) -> None:
     machine.run("userdel", "--remove", "alice")
 
 
+def test_a_rollout_keeps_its_releases_and_lets_them_go(host: Host) -> None:
+    """By the unit, which may write into one directory alone."""
+
+    def list_led() -> set[str]:
+        found = json.loads(host.ectools("netboot", "releases", "list", "--json"))
+        return {each["id"] for each in found if "rollout" in each["marks"]}
+
+    host.ectools("netboot", "stage", "--tarball", "/nix/files/newer.tar.gz")
+    new, old = (each["id"] for each in json.loads(host.ectools("netboot", "releases", "list", "--json")))
+    host.ectools("fleet", "add", "nuc-08", "--group", "runners", "--mac", "02:00:00:00:00:08")
+    start = ["ectools", "rollout", "start", old, "--group", "runners"]
+    # What is current is looked at once in a while.
+    wait = host.machine.wait
+    wait(lambda: host.machine.execute(start).status == 0, "a rollout has begun", unit=UNIT)
+    assert list_led() == {old, new}
+    host.ectools("rollout", "abort", "runners")
+    wait(lambda: list_led() == {new}, "the other release is let go", unit=UNIT)
+
+
 def test_booted_again_it_serves(host: Host) -> None:
     host.boot()
     host.wait_serving()

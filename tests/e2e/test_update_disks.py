@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.boot_http import wait_until
 from support.boot_service import boot_service, stage, write_fleet_settings
+from support.disk_lab import require_lab_tools
 from support.kept_boots import read_boots
 from support.served_rollout import rollout
 from support.update_lab import (
@@ -22,7 +23,6 @@ from support.update_lab import (
     Node,
     Volumes,
     build_system,
-    require_update_tools,
     write_cut,
 )
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from support.install_lab import Installable
+    from support.disk_lab import Installable
 
 pytestmark = [pytest.mark.nix, pytest.mark.timeout(1800)]
 
@@ -45,7 +45,7 @@ VERSIONS = ("1", "2", "3")
 
 @pytest.fixture(scope="module")
 def systems(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Installable]:
-    require_update_tools()
+    require_lab_tools()
     directory = tmp_path_factory.mktemp("systems")
     found = {version: build_system(directory, version) for version in VERSIONS}
     found["huge"] = build_system(directory, "huge", size=220_000_000)

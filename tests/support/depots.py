@@ -10,6 +10,7 @@ import json
 import re
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -22,7 +23,7 @@ from ectools.netboot.depot.opening import AnyDepot, open_depot
 from ectools.netboot.settings.depot_address import parse_depot_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -64,6 +65,29 @@ def at_once(*works: Callable[[], object]) -> list[object]:
     for thread in threads:
         thread.join()
     return results
+
+
+def publish_at_once(
+    reopen: Callable[[], AnyDepot], directory: Path, tag: str
+) -> tuple[list[Publication], list[object]]:
+    """Three publications of one tag, each by a depot of its own, and what became of each, as ``at_once``."""
+    each = [build_publication(directory / f"{tag}-{name}", tag, name) for name in ("one", "two", "six")]
+    return each, at_once(*(partial(reopen().publish, publication) for publication in each))
+
+
+def move_at_once(
+    reopen: Callable[[], AnyDepot], channel: str, moves: Sequence[bytes]
+) -> tuple[bytes, list[object]]:
+    """Where a channel was, and what became of each move from there, as ``publish_at_once``."""
+    there = reopen().read_channel(channel)
+    assert there is not None
+    works = (partial(reopen().write_channel, channel, move, version=there.version) for move in moves)
+    return there.data, at_once(*works)
+
+
+def read_back(depot: AnyDepot, publication: Publication) -> list[bytes | None]:
+    """What a depot has of a publication's files."""
+    return [depot.read_file(publication.tag, file.name, limit=1 << 20) for file in publication.files]
 
 
 @dataclass

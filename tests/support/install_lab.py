@@ -17,12 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-from support.boot_service import Service, require_boot_services
-from support.buildable import offline_environment
-from support.needs import give_up, require_tool
-
-from ectools.netboot.release.binary_cache import write_binary_cache
+from support.boot_service import Service
+from support.disk_lab import Installable, build_installable, require_lab_tools, run_alone, run_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,20 +28,6 @@ MODULE = SCRIPT.with_suffix(".nix")
 MAC = "02:00:00:00:00:01"
 DISK_BYTES = 1 << 30
 ESP_MIB = 32
-KEY = "boot.test-1"
-_SECONDS = 300
-
-_NEEDS = {
-    "systemd-repart": "systemd",
-    "losetup": "mount",
-    "sfdisk": "fdisk",
-    "mkfs.ext4": "e2fsprogs",
-    "mkfs.vfat": "dosfstools",
-    "unshare": "util-linux",
-    "curl": "curl",
-    "ssh-keygen": "openssh-client",
-    "busybox": "busybox-static",
-}
 
 # A toplevel as far as an installation looks at it. Its boot loader is a file.
 _SYSTEM = """
@@ -82,56 +64,22 @@ derivation {
 
 def require_install_tools() -> None:
     """Programs, root, and loop devices whose partitions the kernel knows."""
-    require_boot_services()
-    for program, package in _NEEDS.items():
-        require_tool(program, f"Debian: {package}")
-    require_tool("nix-build", "install nix (Debian: nix-bin)")
-    if not Path("/dev/loop-control").exists():
-        give_up("there is no /dev/loop-control: modprobe loop")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Installable:
-    """A system to install, and the files of a release that carries it. ``public_key`` is Nix's."""
-
-    store_path: str
-    files: Mapping[str, bytes]
-    public_key: str
-    version: str
-
-    def beside(self, other: Installable) -> Mapping[str, bytes]:
-        """The files of a release that carries another one too."""
-        roots = self.files["cache/roots.txt"] + other.files["cache/roots.txt"]
-        return {**self.files, **other.files, "cache/roots.txt": roots}
-
-
-def build_installable(directory: Path, version: str) -> Installable:
-    """A system of that version, in a release of its own."""
-    directory.mkdir(parents=True, exist_ok=True)
-    expression, key = directory / "system.nix", directory / "key"
-    expression.write_text(_SYSTEM)
-    env = offline_environment()
-    busybox = require_tool("busybox", "Debian: busybox-static")
-    arguments = ["--argstr", "version", version, "--argstr", "busybox", str(Path(busybox).resolve())]
-    link = directory / f"result-{version}"
-    _run(["nix-build", str(expression), *arguments, "--out-link", str(link)], env=env)
-    if not key.exists():
-        _run(["nix-store", "--generate-binary-cache-key", KEY, str(key), f"{key}.pub"], env=env)
-    cache = directory / f"cache-{version}"
-    cache.mkdir()
-    files = {name: path.read_bytes() for name, path in _write_cache(link.resolve(), cache, key, env).items()}
-    return Installable(
-        store_path=str(link.resolve()),
-        files={"bzImage": b"kernel", "initrd": b"initrd", **files},
-        public_key=Path(f"{key}.pub").read_text().strip(),
-        version=version,
+    require_lab_tools(
+        **{
+            "systemd-repart": "systemd",
+            "sfdisk": "fdisk",
+            "mkfs.vfat": "dosfstools",
+            "ssh-keygen": "openssh-client",
+        }
     )
 
 
-def _write_cache(system: Path, to: Path, key: Path, env: Mapping[str, str]) -> Mapping[str, Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NIX_CONFIG", env["NIX_CONFIG"])
-        return write_binary_cache([system], to, key_file=key)
+def build_system(directory: Path, version: str) -> Installable:
+    """A system of that version, in a release of its own."""
+    directory.mkdir(parents=True, exist_ok=True)
+    expression = directory / "system.nix"
+    expression.write_text(_SYSTEM)
+    return build_installable(expression, version, kernel=b"kernel")
 
 
 @dataclass
@@ -150,26 +98,26 @@ class Disk:
     @contextlib.contextmanager
     def attached(self) -> Iterator[str]:
         """Its device, with partitions."""
-        device = _run(["losetup", "--find", "--show", "--partscan", str(self.file)]).strip()
+        device = run_tool(["losetup", "--find", "--show", "--partscan", str(self.file)]).strip()
         try:
             yield device
         finally:
-            _run(["losetup", "--detach", device])
+            run_tool(["losetup", "--detach", device])
 
     @contextlib.contextmanager
     def mounted(self, directory: Path, *, label: str = "ec-root", write: bool = False) -> Iterator[Path]:
         """One of its partitions, by its label, as a power cut would leave it."""
         with self.attached() as device:
-            _run(["partx", "--update", device], check=False)
+            run_tool(["partx", "--update", device], check=False)
             (part,) = re.findall(
-                rf'^(\S+) :.*name="{label}"$', _run(["sfdisk", "--dump", device]), re.MULTILINE
+                rf'^(\S+) :.*name="{label}"$', run_tool(["sfdisk", "--dump", device]), re.MULTILINE
             )
             directory.mkdir(exist_ok=True)
-            _run(["mount", "-o", "rw" if write else "ro", part, str(directory)])
+            run_tool(["mount", "-o", "rw" if write else "ro", part, str(directory)])
             try:
                 yield directory
             finally:
-                _run(["umount", str(directory)])
+                run_tool(["umount", str(directory)])
 
 
 @dataclass
@@ -224,29 +172,21 @@ class Installer:
     def _run(
         self, cmdline: Path, devices: Sequence[str], bash_env: Path | None, more: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
-        nix = offline_environment()
-        env = {
-            **nix,
-            "NIX_CONFIG": f"{nix['NIX_CONFIG']}\ntrusted-public-keys = {self.public_key}",
-            "PATH": f"{self.nixos_enter}:{os.environ['PATH']}:/usr/sbin:/sbin",
-            "RUNTIME_DIRECTORY": str(self.directory / "run"),
-            "INSTALL_DEFINITIONS": str(write_definitions(self.directory / "repart.d")),
-            "INSTALL_SYS": str(self.directory / "sys"),
-            "INSTALL_BY_ID": str(self.directory / "by-id"),
-            "INSTALL_DISKS": " ".join(devices),
-            **({} if bash_env is None else {"BASH_ENV": str(bash_env)}),
-            **more,
-        }
-        alone = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
         # Not the first process of its namespace: that one does not die of a signal from within.
         beside = ["sh", "-c", '"$@"; exit $?', "sh"]
-        return subprocess.run(
-            [*alone, "--mount-proc", *beside, "bash", str(SCRIPT), str(cmdline)],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
+        return run_alone(
+            [*beside, "bash", str(SCRIPT), str(cmdline)],
+            programs=self.nixos_enter,
+            public_key=self.public_key,
+            env={
+                "RUNTIME_DIRECTORY": str(self.directory / "run"),
+                "INSTALL_DEFINITIONS": str(write_definitions(self.directory / "repart.d")),
+                "INSTALL_SYS": str(self.directory / "sys"),
+                "INSTALL_BY_ID": str(self.directory / "by-id"),
+                "INSTALL_DISKS": " ".join(devices),
+                **({} if bash_env is None else {"BASH_ENV": str(bash_env)}),
+                **more,
+            },
         )
 
 
@@ -271,31 +211,6 @@ def write_nixos_enter(nixpkgs: Path, directory: Path) -> Path:
     program.write_text(re.sub(r"@runtimeShell@", "/bin/bash", source.read_text()))
     program.chmod(0o755)
     return directory
-
-
-def write_power_cut(directory: Path, *, at: int, disk: Disk, cut: Path) -> Path:
-    """For $BASH_ENV: before the program's command ``at``, the disk as it is at that moment becomes ``cut``.
-
-    What only the file system's memory has is not on it. Then the program is killed; 0: it goes on to its end,
-    and ``cut`` has how many commands there were.
-    """
-    file = directory / "power-cut.sh"
-    killed = f'cp --sparse=always "{disk.file}" "{cut}"; kill -KILL $$'
-    action = f'if [ "$commands" -eq {at} ]; then {killed}; fi'
-    file.write_text(
-        f"""\
-unset BASH_ENV
-commands=0
-count_command() {{
-  [ "$BASHPID" = $$ ] || return 0
-  commands=$((commands + 1))
-  {action if at else f'echo "$commands" > "{cut}"'}
-}}
-set -o functrace
-trap count_command DEBUG
-"""
-    )
-    return file
 
 
 def describe_installed(disk: Disk, directory: Path) -> dict[str, Any]:
@@ -340,11 +255,3 @@ def replace_disk(installer: Installer, disk: Disk, file: Path) -> Disk:
 def is_killed(done: subprocess.CompletedProcess[str]) -> bool:
     """Whether the power was cut."""
     return done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
-
-
-def _run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, check: bool = True) -> str:
-    done = subprocess.run(
-        list(argv), env=None if env is None else dict(env), capture_output=True, text=True, check=False
-    )
-    assert not check or done.returncode == 0, f"{argv}: {done.stderr}"
-    return done.stdout

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from support.depots import open_at
 from support.fetching import RETRY
-from support.releases import build_settings, release_files
+from support.releases import build_settings, check_whole, release_files
 
 from ectools.netboot.publishing.promote import Promoter, Promotion
 from ectools.netboot.publishing.provenance import BuildSource
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.depot.opening import AnyDepot
+    from ectools.netboot.release.manifest import Release
 
 
 FORM = SignatureFormat.OPENSSL
@@ -81,6 +82,15 @@ class Promoted:
             clock=lambda: self.now,
         )
         return promoter.promote(origin, channel, **options)
+
+    def follow(self, *tags: str) -> Release:
+        """The channel ``stable`` led to each in turn, and staged each time; the last one, which is whole."""
+        for tag in tags:
+            self.promote(tag, "stable")
+            assert self.stage().release.tag == tag
+        release = check_whole(self.home / "state")
+        assert release is not None
+        return release
 
     def stage(self, channel: str | None = "stable", **flags: Any) -> Staged:
         """As the boot host does; its state is in ``home/state``."""

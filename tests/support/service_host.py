@@ -30,6 +30,7 @@ proxyDhcp.enable = true
 proxyDhcp.subnet = "192.168.77.0/24"
 release.tarball = "/nix/files/release.tar.gz"
 release.refresh = "daily"
+fleet.groups.runners.healthyWithin = 300
 ipxe.strategy = "local"
 ipxe.localFile = "/nix/files/ipxe-amd64.efi"
 
@@ -87,8 +88,12 @@ class Host:
         self.machine.wait_active(f"{UNIT}-dnsmasq.service")
 
 
-def build_release(path: Path) -> Path:
-    files = {"kernel": b"k", "initrd": b"i", "netboot.ipxe": b"#!ipxe\nkernel kernel\ninitrd initrd\nboot\n"}
+def build_release(path: Path, kernel: bytes = b"k") -> Path:
+    files = {
+        "kernel": kernel,
+        "initrd": b"i",
+        "netboot.ipxe": b"#!ipxe\nkernel kernel\ninitrd initrd\nboot\n",
+    }
     with tarfile.open(path, "w:gz") as archive:
         for name, data in files.items():
             member = tarfile.TarInfo(name)
@@ -106,7 +111,9 @@ def boot_service_host(directory: Path, *, has_product: bool = True) -> Iterator[
     image = find_image()
     ipxe = find_ipxe("forky") / "usr/lib/ipxe/ipxe-amd64.efi"
     release = build_release(directory / "release.tar.gz")
-    store = build_product_store(directory, files={"release.tar.gz": release, "ipxe-amd64.efi": ipxe})
+    newer = build_release(directory / "newer.tar.gz", b"newer")
+    files = {"release.tar.gz": release, "newer.tar.gz": newer, "ipxe-amd64.efi": ipxe}
+    store = build_product_store(directory, files=files)
     with keep_writes(directory, image) as tree:
         host = Host(directory, image, store, tree)
         with contextlib.ExitStack() as stack:

@@ -17,16 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import pytest
-from support.boot_service import require_boot_services
-from support.buildable import offline_environment
-from support.install_lab import Installable
-from support.needs import give_up, require_tool
-
-from ectools.netboot.release.binary_cache import write_binary_cache
+from support.boot_loader import boot_loader
+from support.disk_lab import LAB_SECONDS, Installable, build_installable, run_alone, run_tool, write_power_cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from support.boot_service import Service
 
@@ -35,14 +30,6 @@ MAC = "02:00:00:00:00:01"
 NODE = "nuc"
 ROOT_MIB, ESP_MIB = 256, 24
 TRIES = 2
-_SECONDS = 300
-_NEEDS = {
-    "losetup": "mount",
-    "mkfs.ext4": "e2fsprogs",
-    "unshare": "util-linux",
-    "curl": "curl",
-    "busybox": "busybox-static",
-}
 _SYSTEM = """
 { version, busybox, size }:
 derivation {
@@ -108,43 +95,13 @@ echo default $default > $FOLLOW_ESP/loader/loader.conf
 """
 
 
-def require_update_tools() -> None:
-    """Programs, root, and loop devices."""
-    require_boot_services()
-    for program, package in _NEEDS.items():
-        require_tool(program, f"Debian: {package}")
-    require_tool("nix-build", "install nix (Debian: nix-bin)")
-    if not Path("/dev/loop-control").exists():
-        give_up("there is no /dev/loop-control: modprobe loop")
-
-
 def build_system(directory: Path, version: str, *, size: int = 3_000_000, key: str = "key") -> Installable:
     """A system of that version with so many bytes of content, in a release of its own, signed by ``key``."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "system.nix").write_text(_SYSTEM)
+    expression = directory / "system.nix"
+    expression.write_text(_SYSTEM)
     (directory / "switch").write_text(_SWITCH)
-    env = offline_environment()
-    busybox = str(Path(require_tool("busybox", "Debian: busybox-static")).resolve())
-    link = directory / f"result-{version}"
-    named = ["--argstr", "version", version, "--argstr", "busybox", busybox, "--argstr", "size", str(size)]
-    _run(["nix-build", str(directory / "system.nix"), *named, "--out-link", str(link)], env=env)
-    secret = directory / key
-    if not secret.exists():
-        _run(
-            ["nix-store", "--generate-binary-cache-key", "boot.test-1", str(secret), f"{secret}.pub"], env=env
-        )
-    cache = directory / f"cache-{version}-{key}"
-    cache.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NIX_CONFIG", env["NIX_CONFIG"])
-        written = write_binary_cache([link.resolve()], cache, key_file=secret)
-    files = {name: path.read_bytes() for name, path in written.items()}
-    return Installable(
-        store_path=str(link.resolve()),
-        files={"bzImage": version.encode(), "initrd": b"initrd", **files},
-        public_key=Path(f"{secret}.pub").read_text().strip(),
-        version=version,
-    )
+    return build_installable(expression, version, kernel=version.encode(), key=key, size=str(size))
 
 
 @dataclass(frozen=True)
@@ -158,7 +115,7 @@ class Volumes:
         directory.mkdir()
         other = Volumes(directory / "root.img", directory / "esp.img")
         for file, copied in ((self.root, other.root), (self.esp, other.esp)):
-            _run(["cp", "--sparse=always", str(file), str(copied)])
+            run_tool(["cp", "--sparse=always", str(file), str(copied)])
         return other
 
 
@@ -180,7 +137,7 @@ class Node:
         for file, size in ((self.volumes.root, ROOT_MIB), (self.volumes.esp, ESP_MIB)):
             with file.open("wb") as stream:
                 stream.truncate(size << 20)
-            _run(["mkfs.ext4", "-q", str(file)])
+            run_tool(["mkfs.ext4", "-q", str(file)])
         token, release = self._order()
         cache = self.directory / "first-cache"
         for name, data in system.files.items():
@@ -239,32 +196,24 @@ printf '%s %s\\n' {system.store_path} {release} > "$FOLLOW_STATE/systems"
         script: Path,
         *arguments: str,
         bash_env: Path | None = None,
-        seconds: float = _SECONDS,
+        seconds: float = LAB_SECONDS,
         **env: str,
     ) -> subprocess.CompletedProcess[str]:
         """A script on the machine, which takes its mounts and processes with it."""
         with self._attached() as (root, esp):
             inside = self.directory / "inside.sh"
             inside.write_text(self._write_inside(root, esp))
-            alone = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
-            nix = offline_environment()
-            environment = {
-                **nix,
-                "NIX_CONFIG": f"{nix['NIX_CONFIG']}\ntrusted-public-keys = {self.public_key}",
-                "HOME": str(self.directory),
-                "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}:/usr/sbin:/sbin",
-                **self._list_variables(),
-                **({} if bash_env is None else {"SCRIPT_ENV": str(bash_env)}),
-                **env,
-            }
-            return subprocess.run(
-                [*alone, "--mount-proc", "sh", str(inside), str(script), *arguments],
-                env=environment,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=seconds,
-                check=False,
+            return run_alone(
+                ["sh", str(inside), str(script), *arguments],
+                programs=self.directory / "bin",
+                public_key=self.public_key,
+                env={
+                    "HOME": str(self.directory),
+                    **self._list_variables(),
+                    **({} if bash_env is None else {"SCRIPT_ENV": str(bash_env)}),
+                    **env,
+                },
+                seconds=seconds,
             )
 
     def _list_variables(self) -> dict[str, str]:
@@ -321,11 +270,11 @@ exit $status
         devices = []
         try:
             for file in (self.volumes.root, self.volumes.esp):
-                devices.append(_run(["losetup", "--find", "--show", str(file)]).strip())
+                devices.append(run_tool(["losetup", "--find", "--show", str(file)]).strip())
             yield devices[0], devices[1]
         finally:
             for device in devices:
-                _run(["losetup", "--detach", device])
+                run_tool(["losetup", "--detach", device])
 
     @contextlib.contextmanager
     def looked_at(self) -> Iterator[tuple[Path, Path]]:
@@ -335,8 +284,8 @@ exit $status
             with contextlib.ExitStack() as stack:
                 for device, place in zip((root, esp), places, strict=True):
                     place.mkdir(exist_ok=True)
-                    _run(["mount", device, str(place)])
-                    stack.callback(_run, ["umount", str(place)])
+                    run_tool(["mount", device, str(place)])
+                    stack.callback(run_tool, ["umount", str(place)])
                 yield places
 
     def follow(self, *, bash_env: Path | None = None, turns: int = 0) -> bool:
@@ -436,66 +385,12 @@ exit 0
             }
 
 
-def boot_loader(esp: Path) -> str:
-    """The system that systemd-boot would start, with its counter counted.
-
-    https://uapi-group.org/specifications/specs/boot_loader_specification/#sorting, #boot-counting: entries
-    without tries left come last; then by their sort key, and the newest version first.
-    """
-    conf = (esp / "loader/loader.conf").read_text()
-    default = re.search(r"^default (\S+)$", conf, re.MULTILINE)
-    assert default is not None, conf
-    entries = []
-    for path in (esp / "loader/entries").glob("*.conf"):
-        counted = re.fullmatch(r"(.*?)(?:\+(\d+)(?:-(\d+))?)?", path.stem)
-        assert counted is not None
-        left = None if counted[2] is None else int(counted[2])
-        text = dict(line.split(" ", 1) for line in path.read_text().splitlines())
-        version = [int(each) if each.isdigit() else 0 for each in re.findall(r"\d+", text["version"])]
-        kernel = esp / text["linux"].lstrip("/")
-        assert kernel.stat().st_size == 1_000_000, "a kernel is not whole"
-        assert (esp / text["initrd"].lstrip("/")).stat().st_size == 2_000_000
-        entries.append((left == 0, text["sort-key"], [-each for each in version], path, counted, text))
-    entries.sort(key=lambda each: each[:3])
-    pattern = re.compile(re.escape(default[1]).replace(r"\*", ".*"))
-    _, _, _, path, counted, text = next(each for each in entries if pattern.fullmatch(each[3].name))
-    if counted[2] is not None and int(counted[2]) > 0:
-        path.rename(path.with_name(f"{counted[1]}+{int(counted[2]) - 1}-{int(counted[3] or 0) + 1}.conf"))
-    found = re.search(r"init=(\S+)/init", text["options"])
-    assert found is not None
-    return found[1]
-
-
 def write_cut(directory: Path, volumes: Volumes, *, at: int, cut: Path) -> Path:
     """For $BASH_ENV: before the script's command ``at``, the disk as it is at that moment becomes ``cut``.
 
     What only the file systems' memory has is not on it. 0: it goes on, and ``cut`` has how many there were.
     """
-    file = directory / "power-cut.sh"
-    copied = [f'cp --sparse=always "{each}" "{cut}/{each.name}"' for each in (volumes.root, volumes.esp)]
-    killed = f'mkdir "{cut}"; {"; ".join(copied)}; kill -KILL $$'
-    action = f'if [ "$commands" -eq {at} ]; then {killed}; fi' if at else f'echo "$commands" > "{cut}"'
+    disks = {each: cut / each.name for each in (volumes.root, volumes.esp)}
     # A machine that is going down does nothing more.
-    file.write_text(
-        f"""\
-unset BASH_ENV
-commands=0
-count_command() {{
-  [ "$BASHPID" = $$ ] || return 0
-  if [ -s "{directory}/systemctl-said" ]; then exit 0; fi
-  commands=$((commands + 1))
-  {action}
-}}
-set -o functrace
-trap count_command DEBUG
-"""
-    )
-    return file
-
-
-def _run(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> str:
-    done = subprocess.run(
-        list(argv), env=None if env is None else dict(env), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{argv}: {done.stderr}"
-    return done.stdout
+    before = f'if [ -s "{directory}/systemctl-said" ]; then exit 0; fi'
+    return write_power_cut(directory / "power-cut.sh", disks, at=at, count=cut, before=before)

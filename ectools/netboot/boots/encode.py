@@ -45,6 +45,7 @@ _LATER = ("store_percent",)
 """What stands there where it is not None alone."""
 # It becomes a part of a key.
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_WITHIN = 600.0
 _MAX_LISTED = 1024
 # Of a node's own clock, which may be wrong, and of its systemd.
 _MAX_TOLD = 1e12
@@ -110,7 +111,7 @@ def _decode_boot(raw: Mapping[str, Any]) -> NodeBoot:
         tag=read_text_if_any(raw, "tag"),
         store_path=read_text_if_any(raw, "store_path"),
         client=read_text_if_any(raw, "client"),
-        within=read_period(raw, "within", otherwise=NodeBoot.within),
+        within=read_period(raw, "within", otherwise=_WITHIN),
         stages={stage: read_time(stages, stage) for stage in STAGES if stage in stages},
         state=BootState(read_text(raw, "state")),
         why=read_text_if_any(raw, "why", most=MAX_LONG_TEXT),

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 SLICE_BYTES = 4 << 20
 TURN_SECONDS = 0.005
 # While somebody waits: from its connection to its answer a client takes about six turns of the loop. A slice
-# is about what a socket takes at once; with a quarter of it each byte costs an eighth more processor time, and
-# with a quarter of the turn a few per cent, for a script that comes sooner than from nginx either way.
+# is about what a socket takes at once; with a quarter of it each byte costs an eighth more processor time,
+# and with a quarter of the turn a few per cent, for a script that comes sooner than from nginx either way.
 HURRIED_SLICE_BYTES = 2 << 20
 HURRIED_TURN_SECONDS = 0.002
 _DISK_READERS = 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from ectools.files import open_regular, sync_directory
 from ectools.netboot.release.store import ReleaseGoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from ectools.netboot.release.manifest import Release
@@ -18,36 +19,12 @@ if TYPE_CHECKING:
 
 def pin(store: ReleaseStore, release_id: str) -> Release:
     """Keep a release from being collected; takes the lock. Raises ReleaseGoneError, FileError."""
-    return _mark_staged(store, store.pinned_dir, release_id)
-
-
-def keep_led(store: ReleaseStore, release_id: str) -> Release:
-    """As ``pin``, for a rollout that begins: until ``set_led`` says otherwise."""
-    return _mark_staged(store, store.led_dir, release_id)
-
-
-def set_led(store: ReleaseStore, wanted: Collection[str]) -> None:
-    """These releases, staged or not, are what rollouts need, and no others; takes the lock where that is new.
-
-    Raises StoreError, FileError.
-    """
-    if store.list_led() == set(wanted):
-        return
-    with store.lock():
-        known = store.list_led()
-        for release_id in sorted(set(wanted) - known):
-            mark(store.led_dir, release_id)
-        for release_id in sorted(known - set(wanted)):
-            unmark(store.led_dir, release_id)
-
-
-def _mark_staged(store: ReleaseStore, directory: Path, release_id: str) -> Release:
     store.directory(release_id)
     with store.lock():
         release = store.find(release_id)
         if release is None:
             raise ReleaseGoneError(f"{release_id} is not staged", hint=store.suggest_id(release_id))
-        mark(directory, release_id)
+        mark(store.pinned_dir, release_id)
         return release
 
 
@@ -58,22 +35,60 @@ def unpin(store: ReleaseStore, release_id: str) -> bool:
         return unmark(store.pinned_dir, release_id)
 
 
+def keep_led(store: ReleaseStore, release_id: str) -> Release:
+    """Keep a release from being collected for a rollout that begins, until ``set_led`` says otherwise.
+
+    Raises ReleaseGoneError, ReleaseBusyError, StoreError, FileError.
+    """
+    # Held meanwhile: collecting looks at the mark once nobody holds the release (``prune``).
+    with store.hold(release_id) as release, _writing(store):
+        mark(store.led_dir, release_id)
+        return release
+
+
+def set_led(store: ReleaseStore, wanted: Collection[str]) -> None:
+    """These releases, staged or not, are what rollouts need, and no others. Raises StoreError, FileError."""
+    known = store.list_led()
+    with _writing(store):
+        for release_id in sorted(set(wanted) - known):
+            mark(store.led_dir, release_id)
+        for release_id in sorted(known - set(wanted)):
+            unmark(store.led_dir, release_id)
+
+
 def withdraw(store: ReleaseStore, release_id: str) -> None:
-    """Have no staging make a release current, unless it is told to; takes the lock. Raises StoreError."""
-    with store.lock():
-        mark(store.withdrawn_dir, release_id)
+    """Have no staging make a release current, for a rollout that went back. Raises StoreError, FileError."""
+    with _writing(store):
+        mark(store.stopped_dir, release_id)
+
+
+def reinstate(store: ReleaseStore, release_id: str) -> None:
+    """A release is withdrawn no more, whoever did it. Only under the lock. Raises OSError."""
+    for directory in (store.withdrawn_dir, store.stopped_dir):
+        unmark(directory, release_id)
+
+
+@contextlib.contextmanager
+def _writing(store: ReleaseStore) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise store.explain(error) from error
 
 
 def mark(directory: Path, release_id: str) -> None:
-    """Mark a release in one of the store's directories. Only under the lock. Raises OSError, FileError."""
-    directory.mkdir(mode=0o755, exist_ok=True)
+    """Mark a release in one of the store's directories: below ``fleet``, or under the lock.
+
+    Raises OSError, FileError.
+    """
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     os.close(open_regular(directory / release_id, flags=os.O_WRONLY | os.O_CREAT, mode=0o644, follow=False))
     sync_directory(directory)
     sync_directory(directory.parent)
 
 
 def unmark(directory: Path, release_id: str) -> bool:
-    """Remove a mark. False: there was none. Only under the lock. Raises OSError."""
+    """Remove a mark, as ``mark`` makes it. False: there was none. Raises OSError."""
     try:
         (directory / release_id).unlink()
     except FileNotFoundError:

@@ -69,19 +69,24 @@ def prune_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> It
     for release in store.list_releases():
         retention = needed.get(release.id) or (Retention.RECENT if recent < keep else Retention.REMOVED)
         recent += retention is Retention.RECENT
-        if retention is Retention.REMOVED and not dry_run and not _remove(store, release):
-            retention = Retention.HELD
+        if retention is Retention.REMOVED and not dry_run:
+            retention = _remove(store, release)
         yield Pruned(release=release, retention=retention)
 
 
-def _remove(store: ReleaseStore, release: Release) -> bool:
-    """Remove a release. False: somebody holds it. Raises OSError, FileError, StoreError."""
+def _remove(store: ReleaseStore, release: Release) -> Retention:
+    """Remove a release, unless somebody holds it, or it has become a rollout's meanwhile.
+
+    Raises OSError, FileError, StoreError.
+    """
     directory = store.directory(release.id)
     descriptor = store.open_record(release.id)
     if descriptor is None:
         raise StoreError(f"{directory / MANIFEST_NAME}: was removed meanwhile, without the store's lock")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if release.id in store.list_led():
+            return Retention.ROLLOUT
         doomed = store.changing_dir / f"collected-{release.id}"
         directory.rename(doomed)
         sync_directory(store.releases_dir)
@@ -90,8 +95,8 @@ def _remove(store: ReleaseStore, release: Release) -> bool:
         shutil.rmtree(doomed)
         forget_time(store, release.id)
     except BlockingIOError:
-        return False
+        return Retention.HELD
     finally:
         os.close(descriptor)
     _log.info("an old release was removed", release=release.title)
-    return True
+    return Retention.REMOVED

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import EcError, show_list
 from ectools.netboot.release.activation import activate, recover
-from ectools.netboot.release.pins import mark, unmark
+from ectools.netboot.release.pins import mark, reinstate
 from ectools.netboot.release.verify import find_damage
 
 if TYPE_CHECKING:
@@ -53,5 +53,5 @@ def roll_back(store: ReleaseStore) -> RolledBack:
             mark(store.withdrawn_dir, now)
         activate(store, current=before.id, previous=now)
         if going_forth:
-            unmark(store.withdrawn_dir, before.id)
+            reinstate(store, before.id)
         return RolledBack(current=before, previous=now)

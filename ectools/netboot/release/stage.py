@@ -25,7 +25,7 @@ from ectools.netboot.release.channels import forget_others, note_pointer, note_s
 from ectools.netboot.release.checksums import verify_checksum
 from ectools.netboot.release.followed import follow, list_group_channels
 from ectools.netboot.release.manifest import BootEntry, Release, System, build_id
-from ectools.netboot.release.pins import unmark
+from ectools.netboot.release.pins import reinstate
 from ectools.netboot.release.prune import Retention, prune_locked
 from ectools.netboot.release.publish import make_current, publish
 from ectools.netboot.release.reuse import copy_staged
@@ -225,7 +225,7 @@ def _choose(store: ReleaseStore, release: Release, *, known: bool, accept_withdr
         _log.warning("this release was rolled back from; what is current stays so", release=release.title)
         return StageOutcome.WITHDRAWN
     make_current(store, release.id)
-    unmark(store.withdrawn_dir, release.id)
+    reinstate(store, release.id)
     return StageOutcome.REUSED if known else StageOutcome.STAGED
 
 

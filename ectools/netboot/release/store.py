@@ -4,9 +4,11 @@
     current, previous   relative links to one of them, swapped by rename
     channels/<name>     what a channel was last seen to lead to, and its counter (ECP-0110)
     pinned/<id>         an empty file: this release is never collected
-    led/<id>            an empty file: a rollout leads to this release, or goes back to it; it stays till then
     released/<id>       when the release was published, in seconds since 1970, where that was signed
     withdrawn/<id>      an empty file: somebody went back from this release; staging does not make it current
+    fleet/led/<id>, fleet/withdrawn/<id>
+                        what rollouts need, and have gone back from; the boot server may write nowhere else,
+                        and takes no lock for it (``pins``)
     .staging/           a release on its way in; for whoever holds .staging.lock, for as long as it takes
     .changing/          links on their way in, releases on their way out; for whoever holds .lock, as all
                         above, for a moment: nobody waits for a download to roll back
@@ -76,7 +78,8 @@ class ReleaseStore:
         self.staging_dir = state_dir / ".staging"
         self.changing_dir = state_dir / ".changing"
         self.pinned_dir = state_dir / "pinned"
-        self.led_dir = state_dir / "led"
+        self.led_dir = state_dir / "fleet/led"
+        self.stopped_dir = state_dir / "fleet/withdrawn"
         self.released_dir = state_dir / "released"
         self.withdrawn_dir = state_dir / "withdrawn"
         self.channels_dir = state_dir / "channels"
@@ -150,8 +153,8 @@ class ReleaseStore:
         return self._list_marks(self.led_dir)
 
     def list_withdrawn(self) -> frozenset[str]:
-        """The ids that were rolled back from, staged or not."""
-        return self._list_marks(self.withdrawn_dir)
+        """The ids that were rolled back from, by somebody or by a rollout, staged or not."""
+        return self._list_marks(self.withdrawn_dir) | self._list_marks(self.stopped_dir)
 
     def find_link_id(self, name: str) -> str | None:
         """The id that the link ``current`` or ``previous`` leads to; None where there is no link."""
@@ -210,7 +213,7 @@ class ReleaseStore:
                 f"{self.state_dir}: there is no such directory: nothing was ever staged there", hint=hint
             ) from error
         except OSError as error:
-            raise self._translate(error) from error
+            raise self.explain(error) from error
         if not stat.S_ISDIR(status.st_mode):
             raise StoreError(f"{self.state_dir}: is no directory", hint=hint)
 
@@ -233,7 +236,7 @@ class ReleaseStore:
         try:
             self.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
-            raise self._translate(error) from error
+            raise self.explain(error) from error
         with self._hold(self.staging_dir, lock=".staging.lock", wait_seconds=0):
             clear_directory(self.staging_dir)
             try:
@@ -252,9 +255,10 @@ class ReleaseStore:
             with hold_lock(self.state_dir / lock, what=what, wait_seconds=wait_seconds):
                 yield
         except OSError as error:
-            raise self._translate(error) from error
+            raise self.explain(error) from error
 
-    def _translate(self, error: OSError) -> StoreError:
+    def explain(self, error: OSError) -> StoreError:
+        """What went wrong in the store, and what to do about it."""
         match error.errno:
             case errno.ENOSPC | errno.EDQUOT:
                 advice = "`ectools netboot releases collect` makes room"

@@ -177,7 +177,7 @@ class LocalCopy:
         """An event was said, or never will be."""
         await self.store.delete(f"e/{number:016d}")
 
-    async def learn_events(self, events: Sequence[SharedEvent]) -> list[int]:
+    async def learn_events(self, events: Sequence[SharedEvent]) -> Sequence[int]:
         """What happened elsewhere, once each, and how far was read, in one transaction. The numbers of events
         that are to be said once more, because another host has used this one's name for its own.
         """
@@ -239,7 +239,7 @@ class LocalCopy:
             return False
         return True
 
-    def _leave_to_double(self, number: int) -> list[tuple[int, Mapping[str, Any]]]:
+    def _leave_to_double(self, number: int) -> Sequence[tuple[int, Mapping[str, Any]]]:
         """Another writer from now on; what the others may have taken for read, as it is to be said by that.
 
         ``number``: of the double's first event that is none of ours; all that follow are its own, too.

@@ -56,9 +56,10 @@ def test_there_and_back(boot: NodeBoot) -> None:
 @given(BOOTS)
 def test_a_later_versions_fields_are_ignored_and_an_earlier_ones_default(boot: NodeBoot) -> None:
     raw = encode_boot(boot) | {"later": 1, "stages": {"script": 1.0, "a later stage": 2.0}}
-    del raw["why"], raw["report"]
+    del raw["why"], raw["report"], raw["within"]
     decoded = decode_boot(raw)
     assert (decoded.why, decoded.report, decoded.stages) == (None, None, {NodeStage.SCRIPT: 1.0})
+    assert decoded.within == 600.0
 
 
 @pytest.mark.parametrize(

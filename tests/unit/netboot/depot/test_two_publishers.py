@@ -7,10 +7,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from support.depots import at_once, build_publication, open_at, start_forge_api, start_web_store
+from support.depots import (
+    at_once,
+    build_publication,
+    move_at_once,
+    open_at,
+    read_back,
+    start_forge_api,
+    start_web_store,
+)
 
 from ectools.errors import EcError
-from ectools.netboot.depot.interface import MovedError, Publication, TakenError
+from ectools.netboot.depot.interface import MovedError, TakenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,19 +41,15 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
             yield lambda: open_at(forge.address, token=forge.token)
 
 
-def read_all(depot: AnyDepot, publication: Publication) -> list[bytes | None]:
-    return [depot.read_file(publication.tag, file.name, limit=1 << 20) for file in publication.files]
-
-
 def test_a_release_is_published_once(reopen: Callable[[], AnyDepot], tmp_path: Path) -> None:
     wanted = build_publication(tmp_path / "one")
     assert reopen().publish(wanted) is True
-    assert read_all(reopen(), wanted) == [file.path.read_bytes() for file in wanted.files]
+    assert read_back(reopen(), wanted) == [file.path.read_bytes() for file in wanted.files]
     assert reopen().publish(wanted) is False
     other = build_publication(tmp_path / "two", text="two")
     with pytest.raises(TakenError, match="boot-v1"):
         reopen().publish(other)
-    assert read_all(reopen(), wanted) == [file.path.read_bytes() for file in wanted.files]
+    assert read_back(reopen(), wanted) == [file.path.read_bytes() for file in wanted.files]
     assert reopen().publish(build_publication(tmp_path / "next", "boot-v1+2", "two")) is True
 
 
@@ -58,7 +62,7 @@ def test_of_two_at_once_one_wins_whole(reopen: Callable[[], AnyDepot], tmp_path:
     refused = results[1 - results.index(True)]
     assert isinstance(refused, EcError), refused
     assert "boot-v1" in refused.message
-    assert read_all(reopen(), winner) == [file.path.read_bytes() for file in winner.files]
+    assert read_back(reopen(), winner) == [file.path.read_bytes() for file in winner.files]
 
 
 def test_a_channel_is_moved_from_where_it_was_seen(reopen: Callable[[], AnyDepot]) -> None:
@@ -81,12 +85,9 @@ def test_a_channel_is_moved_from_where_it_was_seen(reopen: Callable[[], AnyDepot
 @pytest.mark.parametrize("turn", range(5))
 def test_of_two_moves_at_once_one_is_done(reopen: Callable[[], AnyDepot], turn: int) -> None:
     reopen().write_channel("stable", b"0", version=None)
-    before = reopen().read_channel("stable")
-    assert before is not None
     moves = [b"a", b"b", b"c"]
-    results = at_once(
-        *(partial(reopen().write_channel, "stable", move, version=before.version) for move in moves)
-    )
+    before, results = move_at_once(reopen, "stable", moves)
+    assert before == b"0"
     assert [isinstance(each, MovedError) for each in results].count(False) == 1, results
     there = reopen().read_channel("stable")
     assert there is not None

@@ -369,6 +369,20 @@ def test_the_health_report_without_a_root(root: Path, monkeypatch: pytest.Monkey
     assert health(Asked(root)) == (503, {"status": "failed", "root": False, "connections": 3})
 
 
+def test_a_router_says_that_it_is_less_than_well(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It serves all the same; whether there is a root goes first."""
+
+    class DegradedSite(Site):
+        async def report(self) -> dict[str, Any]:
+            return {"status": "degraded", "failing": ["follows"]}
+
+    expected = {"status": "degraded", "root": True, "connections": 3, "failing": ["follows"]}
+    assert health(Asked(root, router=DegradedSite())) == (200, expected)
+    monkeypatch.setattr("ectools.netboot.http.webroot.WebRoot.is_there", lambda _: False)
+    status, found = health(Asked(root, router=DegradedSite()))
+    assert (status, found["status"]) == (503, "failed")
+
+
 def test_a_file_of_the_health_reports_name_is_never_served(root: Path) -> None:
     (root / "healthz").write_bytes(b"a file")
     assert health(Asked(root))[0] == 200

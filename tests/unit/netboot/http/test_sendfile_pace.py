@@ -25,35 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
-    kernel = Kernel()
-    monkeypatch.setattr(os, "sendfile", kernel.sendfile)
-    return kernel
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    with (tmp_path / "initrd").open("wb") as file:
-        file.truncate(SIZE)
-    return tmp_path / "initrd"
-
-
-@pytest.fixture
-def in_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Each byte that is asked for is in memory; the positions at which it was asked."""
-    asked: list[int] = []
-
-    def preadv(_: int, buffers: list[bytearray], position: int, flags: int) -> int:
-        assert flags == os.RWF_NOWAIT
-        assert [len(buffer) for buffer in buffers] == [1]
-        asked.append(position)
-        return 1
-
-    monkeypatch.setattr(os, "preadv", preadv)
-    return asked
-
-
 # --- What is not in memory
 
 

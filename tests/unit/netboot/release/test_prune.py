@@ -12,7 +12,7 @@ from support.staged import make_release, put_release
 
 from ectools.netboot.release import prune as prune_module
 from ectools.netboot.release.age import find_time, note_time
-from ectools.netboot.release.pins import keep_led, pin, set_led
+from ectools.netboot.release.pins import keep_led, mark, pin, reinstate, set_led, withdraw
 from ectools.netboot.release.prune import Pruned, Retention, prune, prune_locked
 from ectools.netboot.release.store import ReleaseGoneError, ReleaseStore, StoreError
 
@@ -79,18 +79,44 @@ def test_what_rollouts_need_stays_for_as_long_as_they_do(store: ReleaseStore) ->
         "a": "rollout",
     }
     assert store.list_led() == {releases["a"].id, releases["b"].id, OTHER}
-    with pytest.raises(ReleaseGoneError, match="is not staged"):
+    with pytest.raises(ReleaseGoneError, match="is not there"):
         keep_led(store, releases["c"].id)
     set_led(store, ())
     assert retentions(prune(store, keep=0)) == {"b": "pinned", "a": "removed"}
 
 
-def test_what_is_marked_already_takes_no_lock(tmp_path: Path) -> None:
-    store = ReleaseStore(tmp_path / "nothing was ever staged")
-    set_led(store, ())
-    assert not store.state_dir.exists()
-    with pytest.raises(StoreError, match="nothing was ever staged"):
-        set_led(store, {OTHER})
+def test_what_has_become_a_rollouts_meanwhile_stays(
+    store: ReleaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A boot server takes no lock of the store: it holds the release, and marks it."""
+    old = put(store, "old", staged_at=1)
+    newest = put(store, "new", staged_at=2)
+    list_releases = store.list_releases
+
+    def list_late() -> list[Release]:
+        """What is needed was looked at by now."""
+        keep_led(store, old.id)
+        return list_releases()
+
+    monkeypatch.setattr(store, "list_releases", list_late)
+    assert retentions(prune(store, keep=1)) == {"new": "recent", "old": "rollout"}
+    assert set(store.list_ids()) == {old.id, newest.id}
+
+
+def test_a_directory_that_cannot_be_written_is_told(store: ReleaseStore) -> None:
+    old = put(store, "old", staged_at=1)
+    (store.state_dir / "fleet").write_text("no directory")
+    for work in (keep_led, withdraw):
+        with pytest.raises(StoreError, match="fleet"):
+            work(store, old.id)
+
+
+def test_one_that_a_rollout_has_withdrawn_is_taken_back_as_any(store: ReleaseStore) -> None:
+    withdraw(store, OTHER)
+    assert store.list_withdrawn() == {OTHER}
+    mark(store.withdrawn_dir, OTHER)
+    reinstate(store, OTHER)
+    assert store.list_withdrawn() == frozenset()
 
 
 def test_of_two_that_were_staged_at_once_the_first_by_id_stays(store: ReleaseStore) -> None:

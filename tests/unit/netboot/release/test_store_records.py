@@ -169,7 +169,7 @@ def test_only_ids_are_listed(store: ReleaseStore, release: Release) -> None:
     (store.releases_dir / "notes").mkdir()
     (store.releases_dir / ID).mkdir()
     for directory in (store.pinned_dir, store.led_dir, store.withdrawn_dir):
-        directory.mkdir()
+        directory.mkdir(parents=True)
         (directory / ID).touch()
         (directory / "notes").touch()
     assert store.list_ids() == sorted([ID, release.id])

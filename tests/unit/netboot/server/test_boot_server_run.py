@@ -19,11 +19,12 @@ from support.staged import make_release, put_release
 from ectools import log
 from ectools.capabilities import Capability
 from ectools.errors import EcError
+from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.dnsmasq.model import build_boot_services, build_filenames
 from ectools.netboot.dnsmasq.plan import DnsmasqPlan
 from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import HttpServer
-from ectools.netboot.server import plan
+from ectools.netboot.server import boot_records, plan
 from ectools.netboot.server import run as module
 from ectools.netboot.server.run import Ready, serve_boot
 from ectools.netboot.settings.load import load_server_settings
@@ -147,6 +148,31 @@ async def get(port: int, path: str) -> bytes:
     answer = await reader.read()
     writer.close()
     return answer
+
+
+def test_the_health_report_names_what_fails_again_and_again(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The boot port answers 200 all the same: its watchdog asks there."""
+    monkeypatch.setattr(boot_records, "_EXPIRE_SECONDS", 0.001)
+
+    async def fail(_: BootRegister) -> None:
+        raise TypeError
+
+    monkeypatch.setattr(BootRegister, "expire", fail)
+
+    async def scenario(ready: Ready) -> None:
+        while True:
+            case.manager.messages()  # its queue is short
+            answer = await get(ready.port, "/healthz")
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            report = json.loads(answer.partition(b"\r\n\r\n")[2])
+            if report["status"] == "degraded":
+                break
+            await asyncio.sleep(0.01)
+        assert report["failing"] == ["looks for boots that have failed"]
+
+    case.serve(scenario)
 
 
 def test_from_the_start_to_the_end(case: Case) -> None:

@@ -90,7 +90,9 @@ EVENT: dict[str, Any] = {"kind": "k", "subject": "s", "by": None, "data": {"a": 
 EVENT |= {"at": NOW, "writer": "z", "number": 1}
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=5)
-ODD = st.sampled_from([10**400, 1e999, 1e18, -1e18, -1, 0, True, None, "x", "", [], {}, [[]], {"": {}}, 1.5])
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [10**400, 1e999, 1e18, -1e18, -1, 0, True, None, "x", "", [], {}, [[]], {"": {}}, 1.5]
+)
 JSON = ODD | st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
     lambda each: st.lists(each, max_size=3) | st.dictionaries(TEXT, each, max_size=3),

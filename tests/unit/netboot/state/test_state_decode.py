@@ -86,7 +86,8 @@ def test_each_reader_names_its_field() -> None:
     with pytest.raises(ValueError, match=r"^n: "):
         decode.need_mapping([], "n")
     assert decode.read_period({}, "n", otherwise=1.0) == 1.0
-    assert decode.read_text_if_any({"n": None}, "n") is decode.read_time_if_any({}, "n") is None
+    assert decode.read_text_if_any({"n": None}, "n") is None
+    assert decode.read_time_if_any({}, "n") is None
     assert decode.read_count({"n": 3}, "n", most=3) == 3
     with pytest.raises(ValueError, match=r"^n: "):
         decode.read_count({"n": 4}, "n", most=3)
