@@ -154,10 +154,10 @@ def _render_remembered(known: Remembered, release: Release | None) -> Iterator[s
     yield render_metric(STATE_UP, [(none, int(store.trouble is None))])
     yield render_metric(STATE_QUEUE, [(none, store.waiting)])
     yield render_metric(STATE_UNWRITTEN, [(none, register.unwritten)])
-    if known.clock_ahead is not None:
-        yield render_metric(STATE_CLOCK_AHEAD, [(none, round(known.clock_ahead))])
     calls = {"done": store.done, "failed": store.failed}
     yield render_metric(STATE_CALLS, [({"result": result}, count) for result, count in calls.items()])
+    if known.clock_ahead is not None:
+        yield render_metric(STATE_CLOCK_AHEAD, [(none, round(known.clock_ahead))])
 
 
 def _render_release(release: Release | None) -> Iterator[str]:
