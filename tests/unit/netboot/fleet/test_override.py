@@ -86,7 +86,8 @@ def test_who_says_so_and_since_when_is_told() -> None:
         {},
         {"hold": None},
         {"hold": 1, "once": None},
-        {"hold": {"at": 1, "whose": 2}, "once": None},
+        {"hold": {"at": 1e18}, "once": None},
+        {"hold": {"at": 1, "by": 2}, "once": None},
         {"hold": None, "once": {"boot": "moon", "at": 1}},
         {"hold": None, "once": {"boot": "disk"}},
         {"hold": {"at": "today", "by": None, "why": None}, "once": None},
@@ -95,3 +96,7 @@ def test_who_says_so_and_since_when_is_told() -> None:
 def test_what_this_program_would_not_write(value: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no override"):
         parse_override(value)
+
+
+def test_a_hold_of_a_later_version_holds() -> None:
+    assert parse_override({"hold": {"at": 1, "whose": 2}, "once": None}).hold == NodeHold(at=1.0)
