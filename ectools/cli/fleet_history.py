@@ -82,8 +82,9 @@ def log(*, follow: bool, after: int, sock: Path | None, as_json: bool) -> None:
 def hosts(*, sock: Path | None, as_json: bool) -> int:
     """Show the boot hosts that share a state: what each serves, and when it was last heard of.
 
-    BEHIND is how much of what a host has written the others do not have yet. The exit status is 0 where all
-    are up and none is behind, and 1 otherwise.
+    CLOCK holds a host's own clock against that of NATS, by which all of them go: more than some seconds ahead
+    or behind is for NTP to mend. BEHIND is how much of what a host has written the others do not have yet.
+    The exit status is 0 where all are up and none is behind, and 1 otherwise.
     """
     from ectools.cli.fleet_text import draw_hosts
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from ectools.netboot.state.shared_clock import FAR_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -143,7 +145,7 @@ def _strip_colour(number: int, colour: bool) -> int | None:
 
 def draw_hosts(hosts: Sequence[Mapping[str, Any]], *, now: float) -> Iterator[str]:
     """A line a boot host, below a title, in columns."""
-    table = [("HOST", "ADDRESS", "VERSION", "RELEASE", "STAGED", "SEEN", "BEHIND")]
+    table = [("HOST", "ADDRESS", "VERSION", "RELEASE", "STAGED", "SEEN", "CLOCK", "BEHIND")]
     for host in hosts:
         current = next((each for each in host["releases"] if "current" in each["marks"]), None)
         seen = "now" if host["here"] else f"{show_seconds(now - host['seen'])} ago"
@@ -156,12 +158,22 @@ def draw_hosts(hosts: Sequence[Mapping[str, Any]], *, now: float) -> Iterator[st
                 _name_release(current),
                 str(len(host["releases"])),
                 seen if host["up"] else f"{seen}: down",
+                _show_clock(host["clock_ahead"]),
                 behind,
             )
         )
-    widths = [max(len(line[column]) for line in table) for column in range(6)]
+    widths = [max(len(line[column]) for line in table) for column in range(7)]
     for *cells, last in table:
         yield "  ".join([*(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)), last])
+
+
+def _show_clock(ahead: float | None) -> str:
+    """What a host's clock is, held against the one that all go by."""
+    if ahead is None:
+        return "-"
+    if abs(ahead) <= FAR_SECONDS:
+        return "right"
+    return f"{show_seconds(abs(ahead))} {'ahead' if ahead > 0 else 'behind'}"
 
 
 def draw_event(event: Mapping[str, Any]) -> str:

@@ -70,6 +70,7 @@ def make_host(name: str, **fields: Any) -> dict[str, Any]:
         "releases": [{"id": CURRENT.id, "tag": CURRENT.tag, "marks": ["current"]}],
         "behind": 0,
         "dropped": 0,
+        "clock_ahead": None,
         "here": False,
         "up": True,
         **fields,
@@ -224,7 +225,10 @@ class Api:
         )
         self.fleet.lead = self.rollouts.lead
         self.token_rights = TokenRights([TOKEN], clock=lambda: self.now)
-        self.hosts: list[dict[str, Any]] = [make_host("boot-1", here=True), make_host("boot-2", up=False)]
+        self.hosts: list[dict[str, Any]] = [
+            make_host("boot-1", here=True, clock_ahead=0.2),
+            make_host("boot-2", up=False, clock_ahead=-900.0),
+        ]
         self.view = FleetView(
             fleet=self.fleet,
             rollouts=self.rollouts,

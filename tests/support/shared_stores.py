@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.state.nats_access import NO_CREDENTIALS, NatsAddress
 from ectools.netboot.state.shared import SHARED_FILE, SharedStore
+from ectools.netboot.state.shared_clock import SharedClock
 from ectools.netboot.state.shared_link import SharedLink
 from ectools.netboot.state.sqlite import SqliteStore
 from ectools.supervision import tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
     from ectools.netboot.state.interface import StateEntry
     from ectools.netboot.state.local_copy import UnsaidEntry
+    from ectools.netboot.state.nats_access import NatsCredentials
+    from ectools.netboot.state.nats_bucket import NatsBucket
 
 
 def take_mine(_key: str, _theirs: StateEntry, mine: UnsaidEntry) -> Mapping[str, Any] | None:
@@ -32,21 +34,24 @@ async def open_shared(
     url: str,
     *,
     bucket: str = "every-channel",
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     reconcile: Any = take_mine,
     waits: bool = True,
+    credentials: NatsCredentials = NO_CREDENTIALS,
 ) -> AsyncIterator[SharedStore]:
-    """One host's; ``waits``: until it is attached."""
+    """One host's; ``waits``: until it is attached. ``clock`` None: it is the server's."""
+    clock = clock or SharedClock()
     directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - of a test
     store = SharedStore(SqliteStore(directory / SHARED_FILE, clock=clock), reconcile=reconcile, clock=clock)
     await store.start()
     link = SharedLink(
         store,
         NatsAddress(servers=(url,), bucket=bucket),
-        credentials=lambda: NO_CREDENTIALS,
+        credentials=lambda: credentials,
         tls=None,
         name=directory.name,
         clock=clock,
+        measure=_measure(clock if isinstance(clock, SharedClock) else SharedClock()),
     )
     try:
         async with tasks(link.keep()) as (running,):
@@ -57,6 +62,10 @@ async def open_shared(
             yield store
     finally:
         await store.close()
+
+
+def _measure(clock: SharedClock) -> Callable[[NatsBucket], Awaitable[Any]]:
+    return lambda bucket: clock.measure(bucket.ask_time)
 
 
 async def until(condition: Callable[[], object], *, seconds: float = 60.0) -> None:

@@ -1,4 +1,4 @@
-"""Nodes and boots as JSON, in the shapes of ``schemas/api``. Times are Unix seconds, by this host's clock."""
+"""Nodes and boots as JSON, in the shapes of ``schemas/api``. Times are Unix seconds, as the view has them."""
 
 from __future__ import annotations
 

@@ -62,6 +62,10 @@ class BootMemory:
         """The boot of an id."""
         return self._by_id.get(boot_id)
 
+    def list_all(self) -> list[LiveBoot]:
+        """All that are in memory."""
+        return list(self._by_id.values())
+
     def find_by_token(self, token: str) -> LiveBoot | None:
         """The boot of a token, however long ago it began."""
         return self._by_token.get(hash_token(token))

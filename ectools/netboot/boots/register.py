@@ -52,17 +52,25 @@ class SpentTokenError(EcError):
 
 
 class BootRegister:
-    """The register of one boot server. ``clock`` gives Unix seconds.
+    """The register of one boot server. ``clock`` gives Unix seconds; ``knows_time``: whether they are those
+    that other hosts go by, without which nothing of theirs is judged.
 
     ``load`` comes first; ``expire`` and ``write`` are to be called now and then. Without a store that can be
     written, boots go on in memory, and are written later.
     """
 
-    def __init__(self, store: StateStore, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        *,
+        clock: Callable[[], float] = time.time,
+        knows_time: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._archive = BootArchive(store)
         self._memory = BootMemory()
         self._keeper = BootKeeper(self._archive, self._memory)
         self._clock = clock
+        self._knows_time = knows_time
         self._no_failure_before = clock() + GRACE_SECONDS
         self._progress = BootProgress(self._memory, clock=clock)
         self.counts = self._progress.counts
@@ -86,7 +94,21 @@ class BootRegister:
         with contextlib.suppress(StateError):  # the store has said so
             for boot in await self._archive.load():
                 if boot.subject not in self._memory.newest:  # else it has begun another since
-                    self._memory.enter(LiveBoot(boot=boot, is_kept=True))
+                    # By which clock they were begun is known where the time is.
+                    is_foreign = not self._knows_time()
+                    self._memory.enter(LiveBoot(boot=boot, is_kept=True, is_foreign=is_foreign))
+
+    def move_own(self, seconds: float) -> None:
+        """The clock was moved, for the first time: the boots that were begun here by it are moved too."""
+        self._no_failure_before += seconds
+        for live in self._memory.list_all() if seconds else ():
+            if not live.is_foreign:
+                boot = live.boot
+                stages = {stage: at + seconds for stage, at in boot.stages.items()}
+                ended = None if boot.ended is None else boot.ended + seconds
+                update = boot.update and replace(boot.update, at=boot.update.at + seconds)
+                live.boot = replace(boot, stages=stages, ended=ended, update=update)
+                self._progress.change(live)
 
     async def follow(self) -> None:
         """Take over what other boot servers see of boots, until cancelled. Raises StateError."""
@@ -197,7 +219,7 @@ class BootRegister:
     def knows(self, token: str) -> bool:
         """Whether a token is some boot's, and its time is not over."""
         live = self._memory.find_by_token(token)
-        return live is not None and self._clock() <= live.boot.deadline + TOKEN_SECONDS
+        return live is not None and not self._is_over(live)
 
     def find_by_token(self, token: str) -> NodeBoot | None:
         """The boot whose token that is: of those in memory, however long ago it began; None for no one's."""
@@ -212,7 +234,7 @@ class BootRegister:
         """
         live = self._memory.find_by_token(token)
         now = self._clock()
-        if live is None or now > live.boot.deadline + TOKEN_SECONDS:
+        if live is None or self._is_over(live):
             raise ReportError("the report's token is unknown, or was used before, or its time is over")
         boot = live.boot
         if report is not None and _is_same(report, boot.report):
@@ -289,6 +311,8 @@ class BootRegister:
         if now < self._no_failure_before:
             return
         for live in list(self._memory.newest.values()):
+            if live.is_foreign and not self._knows_time():
+                continue
             patience = FOREIGN_SECONDS if live.is_foreign else 0.0
             if live.boot.state is BootState.BOOTING and now > live.boot.deadline + patience:
                 self._progress.conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
@@ -309,6 +333,8 @@ class BootRegister:
 
     async def prune(self, *, days: float, nodes: Container[str]) -> None:
         """Forget boots that ended longer ago, but the newest of each of ``nodes``. Raises StateError."""
+        if not self._knows_time():
+            return
         before = self._clock() - days * 86400
         for subject, boot in list(self._memory.latest.items()):
             if subject not in nodes and max(boot.started, boot.ended or 0.0) < before:
@@ -330,6 +356,11 @@ class BootRegister:
         """The boot of an id, None where there is none. Raises StateError."""
         live = self._memory.find(boot_id)
         return await self._archive.find_earlier(boot_id) if live is None else live.boot
+
+    def _is_over(self, live: LiveBoot) -> bool:
+        """Whether its token's time is."""
+        is_judged = self._knows_time() or not live.is_foreign
+        return is_judged and self._clock() > live.boot.deadline + TOKEN_SECONDS
 
     def _find_same(self, asked: NodeBoot) -> LiveBoot | None:
         """The boot that a machine is at already, if it may be given its token once more."""

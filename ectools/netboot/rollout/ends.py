@@ -50,7 +50,8 @@ class RolloutEnds:
         self._settling: set[str] = set()
         self._unsettled: dict[str, str] = {}  # group, or a plan's id → why nothing follows as yet
         self._own: dict[str, None] = {}
-        self._foreign: dict[str, str] = {}  # a plan's id → the release that another host has stopped
+        # A plan's id → the release that another host has stopped, and until when that is news; None: it is.
+        self._foreign: dict[str, tuple[str, float | None]] = {}
 
     def note_own(self, rollout: Rollout) -> None:
         """It was ended here."""
@@ -60,18 +61,21 @@ class RolloutEnds:
 
     def note_change(self, rollout: Rollout, before: Rollout | None) -> None:
         """A rollout is another than ``before``. One that others have stopped concerns what is staged here."""
+        until: float | None = None
         if before is None:  # this host was away, but not so long that somebody has had it staged again since
-            is_news = self._clock() < (rollout.ended or 0.0) + _AWAY_SECONDS
-        else:
-            is_news = before.plan.id != rollout.plan.id or not before.has_ended
-        if self._patience and rollout.state is RolloutState.STOPPED and is_news:
-            self._foreign[rollout.plan.id] = rollout.plan.target
+            until = (rollout.ended or 0.0) + _AWAY_SECONDS
+        elif before.plan.id == rollout.plan.id and before.has_ended:
+            return
+        if self._patience and rollout.state is RolloutState.STOPPED:
+            self._foreign[rollout.plan.id] = rollout.plan.target, until
 
     async def turn(self) -> None:
         """Withdraw what others have stopped. What cannot be done is tried again."""
-        for plan_id, release in list(self._foreign.items()):
+        for plan_id, (release, until) in list(self._foreign.items()):
             try:
-                await self._withdraw(release)
+                # Looked at only now: as a host starts, it does not know what time it is for all.
+                if until is None or self._clock() < until:
+                    await self._withdraw(release)
             except EcError as error:
                 self._report(plan_id, error)
                 return

@@ -57,7 +57,8 @@ class LiveRollouts:
 
     ``fleet`` gives the fleet in force, ``held`` whether a node is held, ``latest`` its newest boots by
     subject, ``list_boots`` more of them, ``find_release`` the id of the staged release that a tag means, or a
-    channel. ``withdraw`` and ``patience`` are as in ``RolloutEnds``.
+    channel. ``withdraw`` and ``patience`` are as in ``RolloutEnds``. ``clock`` gives Unix seconds;
+    ``knows_time``: whether they are those that other hosts go by, without which none is led.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class LiveRollouts:
         clock: Callable[[], float],
         find_release: Callable[[str], Awaitable[str | None]] = _find_nothing,
         patience: float = 0.0,
+        knows_time: Callable[[], bool] = lambda: True,
     ) -> None:
         self._journal = RolloutJournal(store)
         self._kept = KeptRollouts(store, on_change=self._changed)
@@ -79,6 +81,7 @@ class LiveRollouts:
         self._latest = latest
         self._list_boots = list_boots
         self._clock = clock
+        self._knows_time = knows_time
         self._find_release = find_release
         self._seen = SeenBoots()
         self._ends = RolloutEnds(self._kept, self._journal, withdraw=withdraw, clock=clock, patience=patience)
@@ -272,6 +275,8 @@ class LiveRollouts:
 
     def hear(self, node: str) -> None:
         """A node of the fleet that runs has asked what is next."""
+        if not self._knows_time():
+            return  # it asks again soon
         self._heard[node] = self._clock()
         nodes = self._members.nodes
         if len(self._heard) > len(nodes):  # some have left it since
@@ -288,6 +293,8 @@ class LiveRollouts:
 
     async def turn(self) -> None:
         """Decide anew, for every rollout that has not ended; what cannot be kept is decided again."""
+        if not self._knows_time():
+            return
         await self._ends.turn()
         for group, rollout in list(self.rollouts.items()):
             if rollout.has_ended:

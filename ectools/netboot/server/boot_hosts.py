@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ectools import __version__, log
 from ectools.netboot.server.shared_state import HOSTS
 from ectools.netboot.state.decode import (
+    MAX_TIME,
     need_list,
     need_mapping,
+    need_number,
     need_text,
     read_count,
     read_text,
@@ -48,7 +50,9 @@ class BootHosts:
     """This host, ``name``, among those of a store; ``store`` None: it has its state for itself.
 
     ``releases`` gives what is staged here, ``behind`` how much of what was written here the others do not
-    have, and how much they never will; ``address`` is where clients are sent.
+    have, and how much they never will; ``address`` is where clients are sent. ``clock`` gives Unix seconds,
+    ``ahead`` by how many of them this host's own clock is ahead of what all go by; None: it is not known.
+    ``knows_time`` is as in ``BootRegister``: before, the others are told nothing.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class BootHosts:
         releases: Callable[[], Awaitable[Sequence[StagedRelease]]],
         behind: Callable[[], tuple[int, int]],
         clock: Callable[[], float] = time.time,
+        knows_time: Callable[[], bool] = lambda: True,
+        ahead: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._name = name
         self._address = address
@@ -67,7 +73,10 @@ class BootHosts:
         self._releases = releases
         self._behind = behind
         self._clock = clock
+        self._knows_time = knows_time
+        self._ahead = ahead
         self._started = clock()
+        self._begun: float | None = None if knows_time() else time.monotonic()
         self._is_double = False
         self._unreadable = UnreadableLog()
         self.is_someone_missing = False
@@ -90,6 +99,10 @@ class BootHosts:
     async def beat(self) -> None:
         """Say that this host is there. Nothing waits for it."""
         assert self._store is not None  # noqa: S101 - else nobody calls
+        if not self._knows_time():
+            return
+        if self._begun is not None:
+            self._started, self._begun = self._clock() - (time.monotonic() - self._begun), None
         with contextlib.suppress(StateError):  # the store has said so
             await self._look_for_double()
             row = await self._make_row()
@@ -102,6 +115,8 @@ class BootHosts:
     async def forget(self) -> None:
         """Forget hosts that are gone for good."""
         assert self._store is not None  # noqa: S101 - else nobody calls
+        if not self._knows_time():
+            return
         with contextlib.suppress(StateError):
             await self._store.prune(HOSTS, before=self._clock() - FORGOTTEN_SECONDS)
 
@@ -132,6 +147,7 @@ class BootHosts:
     async def _make_row(self) -> dict[str, Any]:
         staged = await self._releases()
         behind, dropped = self._behind()
+        ahead = self._ahead()
         return {
             "name": self._name,
             "address": self._address,
@@ -145,11 +161,13 @@ class BootHosts:
             ][:_MAX_READ],
             "behind": behind,
             "dropped": dropped,
+            "clock_ahead": None if ahead is None else round(ahead, 1),
         }
 
 
 def _decode_row(value: Mapping[str, Any]) -> dict[str, Any]:
     """What a host says of itself, without what a later version has added. Raises ValueError."""
+    ahead = value.get("clock_ahead")
     return {
         "address": read_text(value, "address"),
         "version": read_text(value, "version"),
@@ -160,6 +178,9 @@ def _decode_row(value: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "behind": read_count(value, "behind"),
         "dropped": read_count(value, "dropped"),
+        "clock_ahead": None
+        if ahead is None
+        else need_number(ahead, "clock_ahead", least=-MAX_TIME, most=MAX_TIME),
     }
 
 

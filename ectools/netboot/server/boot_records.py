@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ectools import log
 from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.server.shared_state import open_shared_store, take_over
-from ectools.netboot.state.interface import StateError
+from ectools.netboot.state.interface import StateError, StateUnreachableError
+from ectools.netboot.state.shared_clock import SharedClock
 from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
 from ectools.supervision import tasks
 from ectools.timers import Jobs
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.server.shared_state import SharedPlan
+    from ectools.netboot.state.nats_bucket import NatsBucket
     from ectools.netboot.state.shared import SharedStore
     from ectools.netboot.state.shared_link import SharedLink
 
@@ -37,7 +39,7 @@ class BootRecords:
 
     ``keep`` gives for how many days boots and events are remembered, and the names of the fleet's nodes, as
     they are then.
-    ``shared``: with which other boot hosts they are shared; None: with none.
+    ``shared``: with which other boot hosts they are shared; None: with none. ``clock`` is theirs then.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class BootRecords:
         *,
         keep: Callable[[], tuple[int, Container[str]]],
         shared: SharedPlan | None = None,
+        clock: SharedClock | None = None,
         jobs: Jobs | None = None,
     ) -> None:
         self._jobs = jobs or Jobs()
@@ -55,16 +58,25 @@ class BootRecords:
         self._link: SharedLink | None = None
         self.store: SqliteStore | SharedStore
         if shared is None:
+            self._shared_clock = None
+            self.clock: Callable[[], float] = time.time
             self.store = SqliteStore(directory / STATE_FILE)
         else:
-            self.shared, self._link = open_shared_store(directory, shared)
+            self.clock = self._shared_clock = clock or SharedClock()
+            self.shared, self._link = open_shared_store(
+                directory, shared, clock=self.clock, measure=self._measure
+            )
             self.store = self.shared
-        self.boots = BootRegister(self.store)
+        self.boots = BootRegister(self.store, clock=self.clock, knows_time=self.knows_time)
 
     def describe(self) -> Mapping[str, Any]:
         """Fields of the health report. What cannot be written keeps no machine from booting."""
         behind, dropped = self.count_behind()
-        shared = {} if self.shared is None else {"state_unsaid": behind, "state_dropped": dropped}
+        shared: Mapping[str, Any] = {}
+        if self.shared is not None:
+            ahead = self.measure_ahead()
+            told = None if ahead is None else round(ahead, 1)
+            shared = {"state_unsaid": behind, "state_dropped": dropped, "state_clock_ahead": told}
         return {"state": self.store.trouble or "ok", "boots_unwritten": self.boots.unwritten, **shared}
 
     def is_cut_off(self) -> bool:
@@ -74,6 +86,14 @@ class BootRecords:
     def count_behind(self) -> tuple[int, int]:
         """How much of what was written here other hosts do not have, and how much they never will."""
         return (0, 0) if self.shared is None else (self.shared.unsaid, self.shared.dropped)
+
+    def knows_time(self) -> bool:
+        """Whether ``clock`` is what all go by who have the store: before, nothing of theirs is judged."""
+        return self._shared_clock is None or self._shared_clock.is_known
+
+    def measure_ahead(self) -> float | None:
+        """Seconds by which this host's own clock is ahead; None: it has no other, or does not know it yet."""
+        return None if self._shared_clock is None else self._shared_clock.ahead
 
     async def start(self) -> None:
         """Open the store, and read what boots it has."""
@@ -122,11 +142,24 @@ class BootRecords:
             if count:
                 _log.info("what this host remembered for itself is shared from now on", entries=count)
 
+    async def _measure(self, bucket: NatsBucket) -> None:
+        assert self._shared_clock is not None  # noqa: S101 - else there is no link
+        was_known = self.knows_time()
+        moved = await self._shared_clock.measure(bucket.ask_time)
+        if not self.knows_time():
+            raise StateUnreachableError("NATS does not say what time it is", hint="it is asked again")
+        if not was_known:
+            # Before anything of it is said: others would have them late, or not begun.
+            self.boots.move_own(moved)
+            await self.boots.write()
+
     async def _prune(self) -> None:
+        if not self.knows_time():  # events have the others' times, too
+            return
         days, nodes = self._keep()
         with contextlib.suppress(StateError):  # the store has said so
             await self.boots.prune(days=days, nodes=nodes)
-            await self.store.prune("", before=time.time() - days * 86400)
+            await self.store.prune("", before=self.clock() - days * 86400)
 
     async def _close(self) -> None:
         with contextlib.suppress(TimeoutError):

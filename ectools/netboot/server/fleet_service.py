@@ -47,7 +47,8 @@ class FleetService:
     """The listeners of one boot server. ``control`` is the path of the control socket, None for none.
 
     ``health`` and ``metrics`` are as in ``FleetView``; ``tokens`` are ``fleet.listen``'s.
-    ``is_shared``: other boot hosts have the same store; ``behind`` is as in ``BootHosts``.
+    ``is_shared``: other boot hosts have the same store; ``behind``, ``clock``, ``knows_time`` and ``ahead``
+    are as in ``BootHosts``.
     """
 
     def __init__(
@@ -65,6 +66,9 @@ class FleetService:
         tokens: Sequence[str],
         control: Path | None,
         is_shared: bool = False,
+        clock: Callable[[], float] = time.time,
+        knows_time: Callable[[], bool] = lambda: True,
+        ahead: Callable[[], float | None] = lambda: None,
         behind: Callable[[], tuple[int, int]] = lambda: (0, 0),
         mount: Sequence[Mount] = (),
         jobs: Jobs | None = None,
@@ -77,6 +81,9 @@ class FleetService:
             store=store if is_shared else None,
             releases=staged.list,
             behind=behind,
+            clock=clock,
+            knows_time=knows_time,
+            ahead=ahead,
         )
         self._is_shared = is_shared
         self._view = FleetView(
@@ -90,7 +97,7 @@ class FleetService:
             health=health,
             metrics=metrics,
             title=settings.hostname,
-            clock=time.time,
+            clock=clock,
         )
         self._hub = EventHub(self._view)
         self._rights = TokenRights(tokens, clock=time.time)

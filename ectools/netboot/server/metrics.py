@@ -26,6 +26,7 @@ from ectools.netboot.server.metrics_table import (
     RELEASE_STAGED_TIME,
     RELEASE_SYSTEMS,
     STATE_CALLS,
+    STATE_CLOCK_AHEAD,
     STATE_QUEUE,
     STATE_UNWRITTEN,
     STATE_UP,
@@ -69,12 +70,16 @@ class StoreHealth(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
-    """What is known of nodes, boots and rollouts (group → its own), and the store that it is in."""
+    """What is known of nodes, boots and rollouts (group → its own), and the store that it is in.
+
+    ``clock_ahead``: seconds by which the host's clock is ahead of that of who shares it; None: not known.
+    """
 
     nodes: NodeFigures
     register: BootRegister
     rollouts: Mapping[str, Rollout]
     store: StoreHealth
+    clock_ahead: float | None = None
 
 
 def render_metrics(
@@ -151,6 +156,8 @@ def _render_remembered(known: Remembered, release: Release | None) -> Iterator[s
     yield render_metric(STATE_UNWRITTEN, [(none, register.unwritten)])
     calls = {"done": store.done, "failed": store.failed}
     yield render_metric(STATE_CALLS, [({"result": result}, count) for result, count in calls.items()])
+    if known.clock_ahead is not None:
+        yield render_metric(STATE_CLOCK_AHEAD, [(none, round(known.clock_ahead))])
 
 
 def _render_release(release: Release | None) -> Iterator[str]:

@@ -186,6 +186,11 @@ STATE_UNWRITTEN = _gauge("state_boots_unwritten", "Boots that the disk does not 
 STATE_CALLS = _counter(
     "state_calls", "Reads and writes of what is remembered, by how they ended.", result="`done` or `failed`"
 )
+STATE_CLOCK_AHEAD = _gauge(
+    "state_clock_ahead_seconds",
+    "Seconds by which this host's clock is ahead of the NATS server's, below 0: behind; only where a "
+    "state is shared.",
+)
 
 METRIC_SECTIONS: Mapping[str, tuple[Metric, ...]] = {
     "Nodes and their boots": (
@@ -205,7 +210,7 @@ METRIC_SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         *(DNSMASQ_UP, DNSMASQ_RESTARTS, DNSMASQ_LINES_LOST, TFTP_TRANSFERS, TFTP_TRANSFERS_MAX),
         *(TFTP_SENT, TFTP_FAILED, TFTP_UNANSWERED, PROXY_DHCP_OFFERS, PROXY_DHCP_IGNORED),
     ),
-    "What is remembered": (STATE_UP, STATE_QUEUE, STATE_UNWRITTEN, STATE_CALLS),
+    "What is remembered": (STATE_UP, STATE_QUEUE, STATE_UNWRITTEN, STATE_CALLS, STATE_CLOCK_AHEAD),
 }
 """All of them, as the documentation has them."""
 METRICS = tuple(metric for section in METRIC_SECTIONS.values() for metric in section)

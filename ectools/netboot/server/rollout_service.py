@@ -17,7 +17,7 @@ from ectools.supervision import tasks
 from ectools.timers import Jobs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from ectools.netboot.boots.register import BootRegister
     from ectools.netboot.fleet.live import LiveFleet
@@ -35,7 +35,10 @@ _BEGIN_SECONDS = 60.0
 
 
 class RolloutService:
-    """The rollouts of one boot server, and what leads them on. ``is_shared``: others lead them too."""
+    """The rollouts of one boot server, and what leads them on. ``is_shared``: others lead them too.
+
+    ``clock`` and ``knows_time`` are as in ``LiveRollouts``.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,8 @@ class RolloutService:
         boots: BootRegister,
         releases: ReleaseStore,
         is_shared: bool = False,
+        clock: Callable[[], float] = time.time,
+        knows_time: Callable[[], bool] = lambda: True,
         jobs: Jobs | None = None,
     ) -> None:
         self._jobs = jobs or Jobs()
@@ -63,7 +68,8 @@ class RolloutService:
             latest=lambda: boots.latest,
             list_boots=lambda node: boots.list_boots(node, limit=_MAX_BOOTS),
             withdraw=self._withdraw,
-            clock=time.time,
+            clock=clock,
+            knows_time=knows_time,
             find_release=self._find_release,
             patience=_PATIENCE_SECONDS if is_shared else 0.0,
         )

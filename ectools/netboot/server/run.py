@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,13 +129,16 @@ class _Boot:
             plan.settings.fleet_dir, keep=self._find_kept, shared=plan.shared, jobs=self._jobs
         )
         releases = ReleaseStore(plan.settings.state_dir)
-        self._live = LiveFleet(self._records.store, clock=time.time)
+        clock, knows_time = self._records.clock, self._records.knows_time
+        self._live = LiveFleet(self._records.store, clock=clock)
         self._rollouts = RolloutService(
             self._records.store,
             fleet=self._live,
             boots=self._records.boots,
             releases=releases,
             is_shared=plan.shared is not None,
+            clock=clock,
+            knows_time=knows_time,
             jobs=self._jobs,
         )
         self._hosts = HostsKeeper(self._live)
@@ -148,7 +150,8 @@ class _Boot:
             boots=self._records.boots,
             live=self._live,
             rollouts=self._rollouts.rollouts,
-            slots=GroupSlots(self._records.store, clock=time.time),
+            slots=GroupSlots(self._records.store, clock=clock),
+            wall_clock=clock,
             is_cut_off=self._is_cut_off if plan.shared is not None else None,
         )
         self._server = HttpServer(
@@ -172,6 +175,9 @@ class _Boot:
             pin=self._rollouts.keep,
             is_shared=plan.shared is not None,
             behind=self._records.count_behind,
+            clock=clock,
+            knows_time=knows_time,
+            ahead=self._records.measure_ahead,
             health=self._describe_health,
             metrics=self._render_metrics,
             tokens=plan.access_tokens,
@@ -313,6 +319,7 @@ class _Boot:
                 register=self._records.boots,
                 rollouts=self._rollouts.rollouts.rollouts,
                 store=self._records.store,
+                clock_ahead=self._records.measure_ahead(),
             ),
         )
 

@@ -80,6 +80,7 @@ class ScriptDesk:
         need_current: Callable[[], Awaitable[CurrentRelease]],
         name_client: Callable[[RequestInfo], str],
         clock: Callable[[], float],
+        wall_clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._leases = leases
@@ -88,7 +89,9 @@ class ScriptDesk:
         self._live = live
         self._rollouts = rollouts
         self._orders = (
-            None if live is None or boots is None else BootOrders(live, latest=lambda: boots.latest)
+            None
+            if live is None or boots is None
+            else BootOrders(live, latest=lambda: boots.latest, clock=wall_clock)
         )
         self._need_current = need_current
         self._name_client = name_client

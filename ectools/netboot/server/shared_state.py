@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +25,15 @@ from ectools.privileges import root_reads
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from ectools.netboot.settings.model import NetbootSettings
     from ectools.netboot.state.interface import StateEntry
     from ectools.netboot.state.local_copy import UnsaidEntry
     from ectools.netboot.state.nats_access import NatsAddress, NatsCredentials
+    from ectools.netboot.state.nats_bucket import NatsBucket
+    from ectools.netboot.state.shared_clock import SharedClock
 
 HOSTS = "hosts/"
 """What keys of the store begin with under which hosts say that they are there."""
@@ -67,16 +68,25 @@ def name_host(settings: NetbootSettings) -> str:
     return settings.fleet.host_name or socket.gethostname().partition(".")[0] or "boot"
 
 
-def open_shared_store(directory: Path, plan: SharedPlan) -> tuple[SharedStore, SharedLink]:
-    """The store whose copy is below ``directory``, and what keeps it linked to the others."""
-    store = SharedStore(SqliteStore(directory / SHARED_FILE), reconcile=reconcile)
+def open_shared_store(
+    directory: Path,
+    plan: SharedPlan,
+    *,
+    clock: SharedClock,
+    measure: Callable[[NatsBucket], Awaitable[None]],
+) -> tuple[SharedStore, SharedLink]:
+    """The store whose copy is below ``directory``, and what keeps it linked to the others. ``measure`` is as
+    in ``SharedLink``.
+    """
+    store = SharedStore(SqliteStore(directory / SHARED_FILE, clock=clock), reconcile=reconcile, clock=clock)
     link = SharedLink(
         store,
         plan.address,
         credentials=lambda: plan.credentials,
         tls=plan.tls,
         name=f"every-channel-netboot {plan.name}",
-        clock=time.time,
+        clock=clock,
+        measure=measure,
     )
     return store, link
 

@@ -106,6 +106,7 @@ class BootSite:
         policy: ServingPolicy,
         *,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
         details: Callable[[], Mapping[str, Any]] = dict,
         boots: BootRegister | None = None,
         live: LiveFleet | None = None,
@@ -130,7 +131,7 @@ class BootSite:
             else NodeReports(
                 boots,
                 name_client=self._name_client,
-                installs=None if live is None else InstallDesk(boots, live),
+                installs=None if live is None else InstallDesk(boots, live, clock=wall_clock),
                 base_url=lambda: self._policy.settings.base_url,
                 is_cut_off=is_cut_off,
                 clock=clock,
@@ -146,6 +147,7 @@ class BootSite:
             need_current=self._need_current,
             name_client=self._name_client,
             clock=clock,
+            wall_clock=wall_clock,
         )
         self._questions = NodeQuestions(store, self.reports)
         self.receiver: Receiver | None = self.reports
@@ -158,6 +160,7 @@ class BootSite:
                 name_client=self._name_client,
                 base_url=lambda: self._policy.settings.base_url,
                 clock=clock,
+                wall_clock=wall_clock,
             )
             self.receiver = Receivers([self.reports, lock, disks])
         if boots is not None and live is not None and rollouts is not None:

@@ -13,39 +13,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import json
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ectools.netboot.state.decode import need_mapping, parse_object, read_time
+from ectools.netboot.state.decode import need_mapping, need_text, parse_object, read_time
 from ectools.netboot.state.entries import is_key, read_event
 from ectools.netboot.state.interface import (
     MAX_EVENTS,
     MAX_KEY_LENGTH,
     StateConflictError,
     StateEntry,
-    StateError,
     StateUnreachableError,
 )
-from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-    from ectools.netboot.state.nats_access import NatsAddress, NatsCredentials
+    from ectools.netboot.state.connection_end import ConnectionEnd
+    from ectools.netboot.state.unreadable import UnreadableLog
 
 CALL_SECONDS = 1.5
 """That one call has. A server that takes longer counts as one that cannot be reached."""
-CONNECT_SECONDS = 2
-_PING_SECONDS = 5
 _DUPLICATE_SECONDS = 3600.0
-_IDENTITY, _IDENTITY_LENGTH = "meta.id", 64
+_IDENTITY, _IDENTITY_LENGTH, _CLOCK = "meta.id", 64, "meta.clock"
 _OPERATION, _MARKER, _EXPECTED = "KV-Operation", "Nats-Marker-Reason", "Nats-Expected-Last-Subject-Sequence"
 _WRONG_SEQUENCE = frozenset({10071, 10164})
 
@@ -76,14 +73,14 @@ class NatsBucket:
     ``unreadable`` is told of what others have written and cannot be read.
     """
 
-    def __init__(self, client: Client, bucket: str, unreadable: UnreadableLog) -> None:
+    def __init__(self, client: Client, bucket: str, unreadable: UnreadableLog, closed: ConnectionEnd) -> None:
         self._client = client
         self._unreadable = unreadable
         self._jetstream: JetStreamContext = client.jetstream(timeout=CALL_SECONDS)
         self._bucket = bucket
         self._stream = f"KV_{bucket}"
         self._events = f"{bucket}-events"
-        self.closed = asyncio.Event()
+        self.closed = closed
         """Set when nothing more can be said over it."""
 
     async def get(self, key: str) -> StateEntry | None:
@@ -131,6 +128,18 @@ class NatsBucket:
                 await self._publish(subject, secrets.token_hex(8).encode(), {}, expected)
         raise StateUnreachableError(f"{self._bucket}: its key {_IDENTITY} cannot be read")
 
+    async def ask_time(self) -> float | None:
+        """Unix seconds of the server's, at a moment within this call; None where it was not to be had."""
+        sequence = await self._publish(f"$KV.{self._bucket}.{_CLOCK}", b"", {}, None)
+        async with self._speaking():
+            # nats-py's own call leaves the time out, but for its newest versions.
+            asked = f"$JS.API.STREAM.MSG.GET.{self._stream}", json.dumps({"seq": sequence}).encode()
+            answer = parse_object((await self._client.request(*asked, timeout=CALL_SECONDS)).data)
+            found = answer.get("message")  # none, where another host has asked just now, too
+            if not isinstance(found, dict):
+                return None
+            return datetime.datetime.fromisoformat(need_text(found.get("time"), "time")).timestamp()
+
     async def forget_deleted(self, keys: Sequence[str]) -> None:
         """Take away the marks that deleted keys have left; who was away for long does not hear of them."""
         for key in keys:
@@ -156,6 +165,9 @@ class NatsBucket:
                 value, changed = None, place.timestamp.timestamp()
             else:
                 value, changed = self._decode(key, message.data)
+                changed = min(
+                    changed, place.timestamp.timestamp()
+                )  # nobody writes ahead of the server's clock
             yield SharedChange(
                 key=key, value=value, revision=place.sequence.stream, changed=changed, left=place.num_pending
             )
@@ -229,7 +241,7 @@ class NatsBucket:
         """The key of a subject; empty for what is none of the program's."""
         name = subject.removeprefix(f"$KV.{self._bucket}.")
         key = name.replace(".", "/").replace("=", ".")
-        if name == _IDENTITY:
+        if name in {_IDENTITY, _CLOCK}:
             return ""
         if not is_key(key):
             self._unreadable.tell(ascii(subject[:MAX_KEY_LENGTH]), "no key of the state")
@@ -304,69 +316,14 @@ class NatsBucket:
 
         if self.closed.is_set() or not self._client.is_connected:
             self.closed.set()
-            raise StateUnreachableError("the connection to NATS is at its end")
+            raise self.closed.explain()
         try:
             async with asyncio.timeout(2 * CALL_SECONDS):
                 yield
         except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError, ValueError) as error:
-            self.closed.set()
-            raise explain_trouble(error) from error
-
-
-async def open_bucket(
-    address: NatsAddress,
-    server: str,
-    credentials: NatsCredentials,
-    tls: ssl.SSLContext | None,
-    *,
-    name: str,
-    unreadable: UnreadableLog | None = None,
-) -> NatsBucket:
-    """A connection to one of the servers, in a few seconds. ``name`` is what the server's own lists show.
-
-    Raises StateUnreachableError, and StateError where nats-py is missing.
-    """
-    try:
-        import nats
-        import nats.errors
-        import nats.js.errors
-    except ImportError as error:
-        raise StateError(
-            "fleet.state: the Python package nats-py is needed for it, and is not here",
-            hint="in nixpkgs python3Packages.nats-py, with pip `pip install 'ectools[nats]'`",
-        ) from error
-    ended = asyncio.Event()
-
-    async def note_end(*_: object) -> None:
-        ended.set()
-
-    try:
-        async with asyncio.timeout(3 * CONNECT_SECONDS):
-            client = await nats.connect(
-                server,
-                name=name,
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                connect_timeout=CONNECT_SECONDS,
-                ping_interval=_PING_SECONDS,
-                max_outstanding_pings=2,
-                tls=tls,
-                error_cb=note_end,
-                closed_cb=note_end,
-                disconnected_cb=note_end,
-                **credentials.arguments,
-            )
-    except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
-        raise explain_trouble(error) from error
-    bucket = NatsBucket(client, address.bucket, unreadable or UnreadableLog())
-    bucket.closed = ended
-    try:
-        await bucket.prepare()
-    except BaseException:
-        await bucket.close()
-        raise
-    return bucket
+            trouble = explain_trouble(error)
+            self.closed.set(trouble.message)
+            raise trouble from error
 
 
 def explain_trouble(error: Exception) -> StateUnreachableError:

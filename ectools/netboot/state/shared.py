@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +65,7 @@ class SharedStore:
         local: SqliteStore,
         *,
         reconcile: Callable[[str, StateEntry, UnsaidEntry], Mapping[str, Any] | None],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._local = local
         self.copy = LocalCopy(local)

@@ -10,15 +10,16 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools import log
-from ectools.netboot.state.interface import StateError, StateUnreachableError
-from ectools.netboot.state.nats_bucket import open_bucket
+from ectools.netboot.state.interface import StateError
+from ectools.netboot.state.nats_connection import open_bucket
+from ectools.netboot.state.shared_clock import MEASURE_SECONDS
 from ectools.netboot.state.shared_view import MARK_SECONDS
 from ectools.netboot.state.unreadable import UnreadableLog
 from ectools.supervision import tasks
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from ectools.netboot.state.nats_access import NatsAddress, NatsCredentials
     from ectools.netboot.state.nats_bucket import NatsBucket, SharedChange, SharedEvent
@@ -35,7 +36,10 @@ _T = TypeVar("_T")
 
 
 class SharedLink:
-    """The link of one store. ``credentials`` gives those in force; ``name`` is what the server calls it."""
+    """The link of one store. ``credentials`` gives those in force; ``name`` is what the server calls it.
+
+    ``clock`` gives Unix seconds; ``measure`` sets it by the server's, or raises StateError.
+    """
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class SharedLink:
         tls: ssl.SSLContext | None,
         name: str,
         clock: Callable[[], float],
+        measure: Callable[[NatsBucket], Awaitable[None]],
     ) -> None:
         self._store = store
         self._address = address
@@ -53,6 +58,7 @@ class SharedLink:
         self._tls = tls
         self._name = name
         self._clock = clock
+        self._measure = measure
         self._told: str | None = None
         self._unreadable = UnreadableLog()
 
@@ -83,7 +89,7 @@ class SharedLink:
                 await self._use(bucket, server)
             finally:
                 went = self._store.is_attached
-                self._store.attach(None, "the connection to NATS is at its end")
+                self._store.attach(None, bucket.closed.explain().message)
                 await bucket.close()
         except StateError as error:
             self._tell(error, server)
@@ -103,6 +109,7 @@ class SharedLink:
     async def _use(self, bucket: NatsBucket, server: str) -> None:
         """Read what was missed, and then go on with both streams. Raises StateError."""
         store, view, place = self._store, self._store.view, self._store.copy.place
+        await self._measure(bucket)
         identity = await bucket.identify()
         if place.identity is not None and place.identity != identity:
             _log.warning("what the boot hosts share was lost by NATS: it is written again", server=server)
@@ -144,14 +151,23 @@ class SharedLink:
         events: AsyncIterator[SharedEvent | None],
     ) -> None:
         async with tasks(
-            self._hear(entries), self._hear_events(events), self._store.say(), bucket.closed.wait()
+            self._hear(entries),
+            self._hear_events(events),
+            self._store.say(),
+            self._go_on_measuring(bucket),
+            bucket.closed.wait(),
         ) as running:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         failures = [task.exception() for task in running if not task.cancelled()]  # each is looked at
         for failure in failures:
             if failure is not None:
                 raise failure
-        raise StateUnreachableError("the connection to NATS is at its end")
+        raise bucket.closed.explain()
+
+    async def _go_on_measuring(self, bucket: NatsBucket) -> None:
+        while True:
+            await asyncio.sleep(MEASURE_SECONDS)
+            await self._measure(bucket)
 
     async def _hear(self, entries: AsyncIterator[SharedChange | None]) -> None:
         async for change in entries:
@@ -186,10 +202,10 @@ async def _next(bucket: NatsBucket, entries: AsyncIterator[SharedChange | None])
     try:
         await asyncio.wait({coming, closing}, return_when=asyncio.FIRST_COMPLETED)
         if not coming.done():
-            raise StateUnreachableError("the connection to NATS is at its end")
+            raise bucket.closed.explain()
         return coming.result()
     except StopAsyncIteration:
-        raise StateUnreachableError("the connection to NATS is at its end") from None
+        raise bucket.closed.explain() from None
     finally:
         closing.cancel()
         if not coming.done():

@@ -200,10 +200,11 @@ def test_the_boot_hosts_are_shown(program: Program, sock: Path) -> None:
     status, out, _ = program(COMMAND, "hosts", "--socket", sock)
     assert status == 1  # one of them is down
     title, here, other = out.splitlines()
-    assert title.split() == ["HOST", "ADDRESS", "VERSION", "RELEASE", "STAGED", "SEEN", "BEHIND"]
-    assert here.split() == ["boot-1", "http://boot-1:8080", "0.1.0", "boot-v2", "1", "now", "0"]
+    assert title.split() == ["HOST", "ADDRESS", "VERSION", "RELEASE", "STAGED", "SEEN", "CLOCK", "BEHIND"]
+    assert here.split() == ["boot-1", "http://boot-1:8080", "0.1.0", "boot-v2", "1", "now", "right", "0"]
     assert other.startswith("boot-2  ")
     assert "ago: down" in other
+    assert other.endswith("15 min behind  0")
     status, out, _ = program(COMMAND, "hosts", "--json", "--socket", sock)
     assert [each["name"] for each in json.loads(out)] == ["boot-1", "boot-2"]
 

@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from support.fleet_api import MemoryStore, make_boot
 from support.fleets import make_fleet
 from support.shared_stores import until
@@ -51,6 +52,7 @@ class Host:
     """One boot server's rollouts; it sees the boots that all see."""
 
     def __init__(self, store: MemoryStore, boots: dict[str, NodeBoot], now: list[float]) -> None:
+        self.knows_time = True
         self.withdrawn: list[str] = []
         self.fails = False
         self.boots = boots
@@ -63,6 +65,7 @@ class Host:
             withdraw=self._withdraw,
             clock=lambda: now[0],
             patience=PATIENCE,
+            knows_time=lambda: self.knows_time,
         )
 
     async def _list_boots(self, node: str) -> Sequence[NodeBoot]:
@@ -154,6 +157,31 @@ def test_another_host_settles_what_one_that_was_killed_has_ended() -> None:
         await two.rollouts.turn()
         assert list_kinds(store) == ["rollout-stopped"]
         assert not two.rollouts.rollouts["g"].is_unsettled
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("away", "withdrawn"), [(3600.0, ["new"]), (2 * 86400.0, [])])
+def test_a_host_that_does_not_know_the_time_waits_for_it(away: float, withdrawn: list[str]) -> None:
+    """Whether an end is news is found out by the right time, and not by what it was at the start."""
+
+    async def scenario() -> None:
+        store, now = MemoryStore(), [100.0 + 30 * 86400.0]
+        ended = Rollout(plan=PLAN, state=RolloutState.STOPPED, ended=100.0, is_unsettled=True)
+        await KeptRollouts(store, on_change=lambda *_: None).change("g", lambda _: ended)
+        host = Host(store, {}, now)
+        host.knows_time = False
+        await host.rollouts.load()
+        await host.rollouts.turn()
+        assert (list_kinds(store), host.withdrawn) == ([], [])
+        assert host.rollouts.rollouts["g"].is_unsettled
+        host.rollouts.hear("n1")
+        assert host.rollouts._heard == {}
+        now[0], host.knows_time = 100.0 + away, True
+        await host.rollouts._ends.turn()
+        assert host.withdrawn == withdrawn
+        await host.rollouts.turn()
+        assert not host.rollouts.rollouts["g"].is_unsettled
 
     asyncio.run(scenario())
 

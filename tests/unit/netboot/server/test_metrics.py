@@ -60,6 +60,7 @@ def render(
     restarts: int = 0,
     store: Store = Store(),  # noqa: B008 - it is not changed
     rollouts: dict[str, Rollout] | None = None,
+    clock_ahead: float | None = None,
 ) -> str:
     return render_metrics(
         server,
@@ -74,6 +75,7 @@ def render(
             register=BootRegister(cast("StateStore", None)),
             rollouts=rollouts or {},
             store=store,
+            clock_ahead=clock_ahead,
         ),
     )
 
@@ -85,7 +87,7 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
     clients.offers.update({"x86 BIOS": 2, "other": 1})
     clients.ignored["x64 UEFI"] = 3
     clients.failed = 4
-    text = render(server, tftp=tftp, clients=clients, restarts=8)
+    text = render(server, tftp=tftp, clients=clients, restarts=8, clock_ahead=-900.4)
     lines = text.splitlines()
     assert text.endswith("\n")
     samples = [line.removeprefix("every_channel_netboot_") for line in lines if not line.startswith("#")]
@@ -131,6 +133,7 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
         "state_boots_unwritten 0",
         'state_calls_total{result="done"} 1',
         'state_calls_total{result="failed"} 2',
+        "state_clock_ahead_seconds -900",
     ]
     # promtool: what only grows ends in _total.
     kinds = dict(line.removeprefix("# TYPE ").split(" ") for line in lines if line.startswith("# TYPE "))
@@ -145,6 +148,10 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
 
 # Without a release there is no time at which it was staged.
 NOT_YET = {"release_staged_timestamp_seconds"}
+
+
+def test_a_host_alone_has_no_other_clock() -> None:
+    assert "clock_ahead" not in render(cast("HttpServer", Server()))
 
 
 def test_a_store_that_fails_is_down() -> None:

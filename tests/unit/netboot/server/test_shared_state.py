@@ -26,7 +26,8 @@ from ectools.netboot.state import shared_link
 from ectools.netboot.state.interface import StateEntry
 from ectools.netboot.state.local_copy import UnsaidEntry
 from ectools.netboot.state.nats_access import NatsAddress, build_tls, parse_nats_credentials
-from ectools.netboot.state.nats_bucket import explain_trouble, open_bucket
+from ectools.netboot.state.nats_bucket import explain_trouble
+from ectools.netboot.state.nats_connection import open_bucket
 from ectools.netboot.state.shared import SHARED_FILE
 from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
 
