@@ -23,13 +23,21 @@ partition_disk() {
 
 # Brings the SSH host keys of the system that was here before to where they outlive the making of its file system anew.
 save_host_keys() {
-  local kept=$esp/every-channel/host-keys place keys=()
+  local kept=$esp/every-channel/host-keys place key keys=()
   # Half of them, by a power cut: those that they are of are there still.
   rm -rf "$kept.new"
   if [ "${plan[host-keys]}" = make ]; then
     rm -rf "$kept"
   elif mount -t ext4 -o ro "$root_part" "$root" 2> /dev/null; then
-    for place in "${KEY_PLACES[@]}"; do keys+=("$root/$place"/ssh_host_*_key "$root/$place"/ssh_host_*_key.pub); done
+    # What an installation that was cut off has left is none of a system: a file there may be empty, and what it was to have is
+    # kept already.
+    if [ -e "$root/$STATE/installed" ] || [ ! -d "$kept" ]; then
+      for place in "${KEY_PLACES[@]}"; do
+        for key in "$root/$place"/ssh_host_*_key "$root/$place"/ssh_host_*_key.pub; do
+          if [ -s "$key" ]; then keys+=("$key"); fi
+        done
+      done
+    fi
     if [ ${#keys[@]} -gt 0 ]; then
       mkdir -p "$kept.new"
       (cd "$root" && cp --parents "${keys[@]#"$root/"}" "$kept.new/")
