@@ -142,7 +142,8 @@ def test_whom_a_program_of_a_node_turns_to(program: str, tmp_path: Path) -> None
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, 9)
             said, _ = process.communicate()
-            assert (listener.tokens[:1] or [None])[0] == token, (line, said)
+            shown = listener.tokens[0] if listener.tokens else None
+            assert shown == token, (line, said)
             assert ONE not in said, line
             assert OTHER not in said, line
             if token is None:
