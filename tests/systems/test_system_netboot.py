@@ -85,10 +85,16 @@ PUBLISHER = "ec-publisher-x86_64-netboot"
 
 
 @pytest.mark.full
-def test_the_publisher_boots_by_its_own_script(flake: Flake, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage1", ["scripted", "systemd"])
+def test_the_publisher_boots_by_its_own_script(stage1: str, flake: Flake, tmp_path: Path) -> None:
     """As QEMU loads a kernel itself, with the command line that the image's script has."""
-    built = flake.build(f"nixosConfigurations.{PUBLISHER}.config.system.build.netboot")
-    toplevel = flake.build(f"nixosConfigurations.{PUBLISHER}.config.system.build.toplevel")
+    is_systemd = str(stage1 == "systemd").lower()
+    module = f"{{ lib, ... }}: {{ boot.initrd.systemd.enable = lib.mkForce {is_systemd}; }}"
+    system = flake.extend(tmp_path / "flake", PUBLISHER, module)
+    built, toplevel = (
+        system.build(f"nixosConfigurations.extended.config.system.build.{each}")
+        for each in ("netboot", "toplevel")
+    )
     (line,) = re.findall(
         r"^kernel kernel (.*) \$\{cmdline\}$", (built / "netboot.ipxe").read_text(), re.MULTILINE
     )
