@@ -17,17 +17,16 @@ _TOKEN = re.compile(
     r"(?<![A-Za-z0-9_-])((?:token|report\?boot)(?:=|%(?:25)*3d))(?!\*{3}(?:[^\w*]|$))[^&#\s]+", re.IGNORECASE
 )
 _AFTER_TOKEN = re.compile(r"(token(?:=|%(?:25)*3d)).*", re.IGNORECASE | re.DOTALL)
-_USER = re.compile(r"//.*@", re.DOTALL)
-# In a text of many words a URL ends with a blank; where it is the whole of a value, it may have some.
-# What a path's normal form has made of one is one still.
-_USER_OF_WORD = re.compile(r"(//|(?<=[a-z]:)/)[^\s\"']*@", re.IGNORECASE)
-_BARE_USER = re.compile(r"[^\s/@:\"']+:(?![a-z+]*:?//)[^\s@\"']+@", re.IGNORECASE)
+# What strangers write comes by here: a text is gone over once, however it is made. In one of many words a URL
+# ends with a blank; where it is the whole of a value, it may have some.
+_WORD = re.compile(r"[^\s\"']+")
+# What a path's normal form has made of two slashes is one.
+_AUTHORITY = re.compile(r"//|(?<=[a-z]:)/", re.IGNORECASE)
+_SIGNS = re.compile("[/:]")
+_SCHEME_FOLLOWS = re.compile(r"[a-z+]*:?//", re.IGNORECASE)
 _IS_URL = re.compile(r"[a-z][a-z0-9+.-]*:(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
-_SECRET_FIELD = re.compile(
-    r"([?&;][^\s=&#\"']*(?:key|secret|passw|token|signature|credential)[^\s=&#\"']*=)(?!\*{3}(?:[^\w*]|$))"
-    r"[^\s&#\"']+",
-    re.IGNORECASE,
-)
+_FIELD = re.compile(r"([?&;]([^\s=&?;#\"']*)=)(?!\*{3}(?:[^\w*]|$))[^\s&#\"']+")
+_SECRET_NAME = re.compile("key|secret|passw|token|signature|credential", re.IGNORECASE)
 
 
 def redact_secrets(text: str, secrets: Iterable[str]) -> str:
@@ -49,7 +48,8 @@ def redact_after_token(text: str) -> str:
 
 def redact_user(url: str) -> str:
     """A text that may be no URL, without what stands before its ``@`` (RFC 3986, section 3.2.1)."""
-    return _USER.sub(f"//{REDACTED}@", url)
+    start, end = url.find("//"), url.rfind("@")
+    return f"{url[: start + 2]}{REDACTED}{url[end:]}" if 0 <= start < end - 1 else url
 
 
 def redact_url(url: str) -> str:
@@ -64,7 +64,7 @@ def redact_url(url: str) -> str:
 
 def redact_urls(text: str) -> str:
     """A message, in which URLs may stand, without their users, their passwords, and keys in their queries."""
-    return _SECRET_FIELD.sub(rf"\1{REDACTED}", _USER_OF_WORD.sub(rf"\1{REDACTED}@", text))
+    return _FIELD.sub(_redact_field, _WORD.sub(_redact_authority, text) if "@" in text else text)
 
 
 def redact_value(value: Any) -> Any:
@@ -73,9 +73,36 @@ def redact_value(value: Any) -> Any:
     """
     if isinstance(value, str):
         text = redact_user(value) if _IS_URL.match(value) else value
-        return _BARE_USER.sub(f"{REDACTED}@", redact_urls(text))
+        return _WORD.sub(_redact_bare_user, redact_urls(text))
     if isinstance(value, dict):
         return {redact_value(name): redact_value(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [redact_value(inner) for inner in value]
     return value
+
+
+def _redact_field(field: re.Match[str]) -> str:
+    return f"{field[1]}{REDACTED}" if _SECRET_NAME.search(field[2]) else field[0]
+
+
+def _redact_authority(found: re.Match[str]) -> str:
+    word = found[0]
+    end = word.rfind("@")
+    start = _AUTHORITY.search(word, 0, max(end, 0))
+    return word if start is None else f"{word[: start.end()]}{REDACTED}{word[end:]}"
+
+
+def _redact_bare_user(found: re.Match[str]) -> str:
+    """``user:password@`` of a word, each time that it stands there."""
+    *parts, rest = found[0].split("@")
+    return "@".join([*map(_redact_bare_part, parts), rest])
+
+
+def _redact_bare_part(part: str) -> str:
+    start = 0
+    for sign in _SIGNS.finditer(part):
+        is_user = sign[0] == ":" and start < sign.start() and sign.end() < len(part)
+        if is_user and _SCHEME_FOLLOWS.match(part, sign.end()) is None:
+            return f"{part[:start]}{REDACTED}"
+        start = sign.end()
+    return part

@@ -11,6 +11,8 @@ export LC_ALL=C SYSTEMD_COLORS=0
 umask 077
 
 readonly ESP_LABEL=EC-BOOT ROOT_LABEL=ec-root
+# In the EFI system partition while the other one's file system is made.
+readonly BEGUN=every-channel/begun
 readonly STATE=var/lib/every-channel
 # Where a runner's SSH host keys are: one that keeps all it writes has them in the first, one with an overlay in the second.
 readonly KEY_PLACES=(etc/ssh "$STATE/ssh")

@@ -82,8 +82,7 @@ find_partition() {
 # is_blank DEVICE: nothing is in its first and its last MiB but zeros, all of which can be read, and nothing that is known.
 is_blank() {
   local bytes at size=1048576 others
-  if [ -n "$(blkid --probe --output export "$1" 2> /dev/null)" ]; then return 1; fi
-  others=$(wipefs --no-act --noheadings "$1" 2> /dev/null) && [ -z "$others" ] || return 1
+  holds_nothing_known "$1" || return 1
   bytes=$(blockdev --getsize64 "$1") || return 1
   for at in 0 $((bytes > size ? bytes - size : 0)); do
     others=$(dd if="$1" bs="$size" count=1 iflag=skip_bytes,fullblock skip="$at" status=none 2> /dev/null | tr -d '\0' | wc --bytes) \
@@ -91,8 +90,17 @@ is_blank() {
   done
 }
 
-# content: `empty`, blank; `ours`, the partitions that are made here, with a system, or with a root partition that is blank as
-# yet; `foreign`, anything else, also what is not known or cannot be read. Of a whole system `marker` says whose it is. Nothing is written: a journal is not
+holds_nothing_known() {
+  local known
+  # Of a partition blkid says where it is, whatever is in it.
+  known=$(blkid --probe --output export "$1" 2> /dev/null) || true
+  if [[ $known =~ (^|$'\n')(TYPE|PTTYPE)= ]]; then return 1; fi
+  known=$(wipefs --no-act --noheadings "$1" 2> /dev/null) && [ -z "$known" ]
+}
+
+# content: `empty`, blank; `ours`, the partitions that are made here, with a system, or with a root partition that is blank or
+# half made as yet; `foreign`, anything else, also what is not known or cannot be read. Of a whole system `marker` says whose it
+# is. Nothing is written: a journal is not
 # played back.
 declare -A marker=()
 inspect_disk() {
@@ -114,9 +122,18 @@ inspect_disk() {
       done < "$root/$STATE/installed"
     fi
     umount "$root"
-  elif is_blank "$part"; then
+  elif is_blank "$part" || is_half_made "$part" "$(find_partition "$ESP_LABEL")"; then
     content=ours
   fi
+}
+
+# is_half_made ROOT ESP: the root partition's file system was being made when the power went.
+is_half_made() {
+  local is_begun=1
+  if ! holds_nothing_known "$1" || ! mount -o ro "$2" "$esp" 2> /dev/null; then return 1; fi
+  if [ -e "$esp/$BEGUN" ]; then is_begun=0; fi
+  umount "$esp"
+  return "$is_begun"
 }
 
 # Whether the disk has what this order is to bring. The fleet's own order is carried out by whatever system is there: it may

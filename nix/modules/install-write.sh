@@ -58,11 +58,17 @@ make_file_systems() {
     mount "$esp_part" "$esp"
   fi
   save_host_keys
+  # What the next partition has from now on, until it has a file system, is nobody else's.
+  mkdir -p "$esp/${BEGUN%/*}"
+  : > "$esp/$BEGUN"
+  sync --file-system "$esp"
   umount "$esp"
   mkfs.ext4 -q -F -L "$ROOT_LABEL" "$root_part"
   mount -t ext4 "$root_part" "$root"
   mkdir -m 0755 "$root/boot"
   mount -o umask=0077 "$esp_part" "$root/boot" 2> /dev/null || mount "$esp_part" "$root/boot"
+  sync --file-system "$root"
+  rm -f "$root/boot/$BEGUN"
 }
 
 nix_command() { nix --extra-experimental-features nix-command "$@"; }

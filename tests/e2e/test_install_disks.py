@@ -15,6 +15,7 @@ from support.boot_service import Service, boot_service, stage, write_settings
 from support.disk_lab import Installable
 from support.install_lab import (
     DISK_BYTES,
+    ESP_MIB,
     MAC,
     Disk,
     Installer,
@@ -215,6 +216,33 @@ def test_what_holds_something_else_is_left_as_it_was(machine: Installer, kind: s
     boot = find_boot(machine.service)
     assert boot.state is BootState.FAILED
     assert boot.why.startswith("not installed (disk): ata-ONE holds something else")
+
+
+@pytest.mark.parametrize("left", ["a root without anything", "a root half made", "a root that nobody knows"])
+def test_a_root_that_was_being_made_is_nobody_elses(
+    machine: Installer, left: str, system: Installable, tmp_path: Path
+) -> None:
+    """As a power cut leaves it, on a machine of whose installation nobody remembers anything."""
+    disk = machine.add_disk("ata-ONE")
+    table = f"label: gpt\nsize={ESP_MIB}MiB, type=U, name=EC-BOOT\nname=ec-root\n"
+    subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
+    with disk.attached() as device:
+        subprocess.run(["partx", "--update", device], check=False)
+        # As `write_definitions` has it: not every kernel knows vfat.
+        subprocess.run(["mkfs.ext4", "-q", "-L", "EC-BOOT", f"{device}p1"], check=True)
+    if left != "a root without anything":
+        write_at(disk, (ESP_MIB + 1) << 20, os.urandom(4 << 20))
+    if left == "a root half made":
+        with disk.mounted(tmp_path / "esp", label="EC-BOOT", write=True) as esp:
+            (esp / "every-channel").mkdir()
+            (esp / "every-channel/begun").touch()
+    if left == "a root that nobody knows":
+        install(machine, status=2)
+        return
+    install(machine)
+    assert describe_installed(disk, tmp_path / "mnt")["system"] == system.store_path
+    with disk.mounted(tmp_path / "esp", label="EC-BOOT") as esp:
+        assert not (esp / "every-channel/begun").exists()
 
 
 def test_what_may_be_erased_is(machine: Installer, system: Installable, tmp_path: Path) -> None:

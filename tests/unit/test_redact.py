@@ -152,3 +152,14 @@ def test_every_error_is_without_them() -> None:
     assert error.hint == "not nats://***@h"
     problem = Problem(option="x", message="m", expected="https://u:p@h", hint="s3://a:b@c")
     assert (problem.expected, problem.hint) == ("https://***@h", "s3://***@c")
+
+
+@pytest.mark.parametrize(
+    "piece", [";key", "?a", ";", "/", "//", ":", "a:", "@", "a@", ":a@", "token", "%25", "a:/"]
+)
+def test_a_text_that_is_made_to_take_long_takes_no_longer(piece: str) -> None:
+    """What goes over it more than once would not come to an end."""
+    text = "https://h/" + piece * 200_000
+    for redact in (redact_tokens, redact_after_token, redact_urls, redact_value, redact_user, redact_url):
+        redact(text)
+        redact(text + "=x@y")
