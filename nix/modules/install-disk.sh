@@ -100,8 +100,7 @@ holds_nothing_known() {
 
 # content: `empty`, blank; `ours`, the partitions that are made here, with a system, or with a root partition that is blank or
 # half made as yet; `foreign`, anything else, also what is not known or cannot be read. Of a whole system `marker` says whose it
-# is. Nothing is written: a journal is not
-# played back.
+# is. Nothing is written: a journal is not played back.
 declare -A marker=()
 inspect_disk() {
   local probed state=0 part name value
