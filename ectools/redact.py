@@ -25,8 +25,11 @@ _AUTHORITY = re.compile(r"//|(?<=[a-z]:)/", re.IGNORECASE)
 _SIGNS = re.compile("[/:]")
 _SCHEME_FOLLOWS = re.compile(r"[a-z+]*:?//", re.IGNORECASE)
 _IS_URL = re.compile(r"[a-z][a-z0-9+.-]*:(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
-_FIELD = re.compile(r"([?&;]([^\s=&?;#\"']*)=)(?!\*{3}(?:[^\w*]|$))[^\s&#\"']+")
-_SECRET_NAME = re.compile("key|secret|passw|token|signature|credential", re.IGNORECASE)
+_SECRET_FIELD = re.compile(
+    r"([?&;](?=[^\s=&?;#\"']*(?:key|secret|passw|token|signature|credential))[^\s=&?;#\"']*=)"
+    r"(?!\*{3}(?:[^\w*]|$))[^\s&#\"']+",
+    re.IGNORECASE,
+)
 
 
 def redact_secrets(text: str, secrets: Iterable[str]) -> str:
@@ -64,7 +67,7 @@ def redact_url(url: str) -> str:
 
 def redact_urls(text: str) -> str:
     """A message, in which URLs may stand, without their users, their passwords, and keys in their queries."""
-    return _FIELD.sub(_redact_field, _WORD.sub(_redact_authority, text) if "@" in text else text)
+    return _SECRET_FIELD.sub(rf"\1{REDACTED}", _WORD.sub(_redact_authority, text) if "@" in text else text)
 
 
 def redact_value(value: Any) -> Any:
@@ -79,10 +82,6 @@ def redact_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [redact_value(inner) for inner in value]
     return value
-
-
-def _redact_field(field: re.Match[str]) -> str:
-    return f"{field[1]}{REDACTED}" if _SECRET_NAME.search(field[2]) else field[0]
 
 
 def _redact_authority(found: re.Match[str]) -> str:

@@ -250,9 +250,8 @@ class HttpClient:
 
     def _find_hint(self, kind: RejectionKind, url: str, *, status: int | None = None) -> str | None:
         if status == 407:
-            return (
-                "the environment's http_proxy or https_proxy names the proxy: http://USER:PASSWORD@HOST:PORT"
-            )
+            names = "the environment's http_proxy or https_proxy names"
+            return f"{names} the proxy, its user and password before its host"
         has_token, at_home = self._has_token, url_origin(url) == self._home
         return self._advise(Rejection(kind=kind, status=status, has_token=has_token, at_home=at_home))
 

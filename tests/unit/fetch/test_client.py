@@ -187,7 +187,7 @@ def test_a_rejection_has_the_callers_hint(code: int, forge: Forge, clock: Clock)
 
 def test_a_proxy_that_wants_a_password_is_not_the_callers(forge: Forge) -> None:
     error = fail(forge, status(407), advise=lambda _rejection: "do this")
-    assert "http://USER:PASSWORD@HOST:PORT" in str(error.hint)
+    assert "names the proxy, its user and password before its host" in str(error.hint)
 
 
 def test_where_the_host_is_encrypted_nothing_is_asked_for_without(forge: Forge) -> None:
