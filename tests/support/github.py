@@ -90,10 +90,11 @@ class GitHubApi:
         )
 
     def _find(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> _Answer:
-        raw: Any = json.loads(body) if body[:1] == b"{" and method != "GET" else None
         uploaded = re.fullmatch(r"/api/uploads/repos/owner/name/releases/(\d+)/assets", path)
         if uploaded is not None and method == "POST":
             return self._upload(int(uploaded[1]), query["name"][0], body)
+        # A file may begin as JSON does: one signature in 256.
+        raw: Any = json.loads(body) if body and method != "GET" else None
         routes: list[tuple[str, str, Callable[..., _Answer]]] = [
             ("GET", "", lambda: (200, {"default_branch": "main", "private": self.is_private})),
             ("POST", "/releases", lambda: self._make(raw)),
