@@ -51,8 +51,11 @@ def redact_after_token(text: str) -> str:
 
 def redact_user(url: str) -> str:
     """A text that may be no URL, without what stands before its ``@`` (RFC 3986, section 3.2.1)."""
-    start, end = url.find("//"), url.rfind("@")
-    return f"{url[: start + 2]}{REDACTED}{url[end:]}" if 0 <= start < end - 1 else url
+    text, digest = _split_digest(url)
+    start, end = text.find("//"), text.rfind("@")
+    if not 0 <= start < end - 1 or text.startswith("/", start + 2):
+        return url
+    return f"{text[: start + 2]}{REDACTED}{text[end:]}{digest}"
 
 
 def redact_url(url: str) -> str:
@@ -85,16 +88,26 @@ def redact_value(value: Any) -> Any:
 
 
 def _redact_authority(found: re.Match[str]) -> str:
-    word = found[0]
+    word, digest = _split_digest(found[0])
     end = word.rfind("@")
     start = _AUTHORITY.search(word, 0, max(end, 0))
-    return word if start is None else f"{word[: start.end()]}{REDACTED}{word[end:]}"
+    # `file:///` has a path alone.
+    if start is None or word.startswith("/", start.end()):
+        return found[0]
+    return f"{word[: start.end()]}{REDACTED}{word[end:]}{digest}"
 
 
 def _redact_bare_user(found: re.Match[str]) -> str:
     """``user:password@`` of a word, each time that it stands there."""
-    *parts, rest = found[0].split("@")
-    return "@".join([*map(_redact_bare_part, parts), rest])
+    word, digest = _split_digest(found[0])
+    *parts, rest = word.split("@")
+    return "@".join([*map(_redact_bare_part, parts), rest]) + digest
+
+
+def _split_digest(word: str) -> tuple[str, str]:
+    """What comes before a registry's ``@sha256:…``, and that."""
+    start, _, end = word.rpartition("@")
+    return (start, f"@{end}") if end.startswith("sha256:") else (word, "")
 
 
 def _redact_bare_part(part: str) -> str:

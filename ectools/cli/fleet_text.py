@@ -158,7 +158,7 @@ def draw_hosts(hosts: Sequence[Mapping[str, Any]], *, now: float) -> Iterator[st
                 _name_release(current),
                 str(len(host["releases"])),
                 seen if host["up"] else f"{seen}: down",
-                _show_clock(host["clock_ahead"]),
+                _show_clock(host.get("clock_ahead")),
                 behind,
             )
         )

@@ -57,11 +57,10 @@ make_file_systems() {
     mkfs.vfat -n "$ESP_LABEL" "$esp_part" > /dev/null
     mount "$esp_part" "$esp"
   fi
-  save_host_keys
   # What the next partition has from now on, until it has a file system, is nobody else's.
   mkdir -p "$esp/${BEGUN%/*}"
   : > "$esp/$BEGUN"
-  sync --file-system "$esp"
+  save_host_keys
   umount "$esp"
   mkfs.ext4 -q -F -L "$ROOT_LABEL" "$root_part"
   mount -t ext4 "$root_part" "$root"

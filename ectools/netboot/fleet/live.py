@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ectools import log
-from ectools.errors import EcError, InputError
+from ectools.errors import EcError, InputError, cut
 from ectools.netboot.fleet.added import AddedNode, build_added, find_contradiction, parse_added
 from ectools.netboot.fleet.assignment import Assignment, LedRelease, assign
 from ectools.netboot.fleet.machine import list_keys
@@ -105,7 +105,7 @@ class LiveFleet:
         node = self.fleet.nodes.get(name)
         if node is None:
             known = did_you_mean(name, self.fleet.nodes) or f"it has {_count(len(self.fleet.nodes))}"
-            raise UnknownNodeError(f"{name}: the fleet has no such node", hint=known)
+            raise UnknownNodeError(f"{cut(name)}: the fleet has no such node", hint=known)
         return node
 
     # What is changed. Each raises StateError where it cannot be kept: then it is not in force.

@@ -44,13 +44,18 @@ class KeptRollouts:
         self._revisions: dict[str, int] = {}
         self._changing = asyncio.Lock()
         self._unreadable = UnreadableLog()
-        self.is_loaded = False
-        """Whether what the store has is known."""
+        self._unread: set[str] = set()
+        self._is_loaded = False
 
     @property
     def by_group(self) -> Mapping[str, Rollout]:
         """Group → its rollout, ended or not."""
         return MappingProxyType(self._rollouts)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that the store has is known: it was read, and no rollout of it could not be."""
+        return self._is_loaded and not self._unread
 
     async def load(self) -> None:
         """Take over what the store has. Raises StateError."""
@@ -58,7 +63,7 @@ class KeptRollouts:
             for entry in await self._store.list(ROLLOUTS):
                 if entry.revision != self._revisions.get(_name_group(entry)):
                     self._adopt(_name_group(entry), entry.value, entry.revision)
-            self.is_loaded = True
+            self._is_loaded = True
 
     async def follow(self) -> None:
         """Take over what others write, until cancelled. Raises StateError."""
@@ -90,6 +95,7 @@ class KeptRollouts:
                     if entry is None:  # somebody has taken it away
                         self._rollouts.pop(group, None)
                         self._revisions.pop(group, None)
+                        self._unread.discard(group)
                     else:
                         self._adopt(group, entry.value, entry.revision)
                     continue
@@ -105,6 +111,7 @@ class KeptRollouts:
         except ValueError as error:
             # What was known stands, and is written over this at its next change.
             self._revisions[group] = revision
+            self._unread.add(group)
             self._unreadable.tell(ROLLOUTS + group, error)
         else:
             self._put(group, rollout, revision)
@@ -112,6 +119,7 @@ class KeptRollouts:
     def _put(self, group: str, rollout: Rollout, revision: int) -> None:
         before = self._rollouts.get(group)
         self._rollouts[group], self._revisions[group] = rollout, revision
+        self._unread.discard(group)
         self._on_change(rollout, before)
 
 

@@ -11,7 +11,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.errors import EcError, InputError
+from ectools.errors import EcError, InputError, cut
 from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.assignment import LedRelease
 from ectools.netboot.rollout.decide import (
@@ -99,7 +99,7 @@ class LiveRollouts:
         rollout = self.rollouts.get(group)
         if rollout is None:
             raise UnknownRolloutError(
-                f"{group}: this group has no rollout", hint="`ectools rollout status` shows all"
+                f"{cut(group)}: this group has no rollout", hint="`ectools rollout status` shows all"
             )
         return rollout
 
@@ -111,11 +111,11 @@ class LiveRollouts:
         return find_led_release(rollout, "")  # at an end, all have the same
 
     def list_needed(self) -> frozenset[str] | None:
-        """The ids of the releases that rollouts lead groups to, or go back to; None: the store was not read.
+        """The ids of the releases that rollouts lead groups to, or go back to; None: not all are known.
 
         Also of a group of which the fleet says something else since: it may say what the rollout led it to.
         """
-        if not self._kept.is_loaded:
+        if not self._kept.is_whole:
             return None
         needed: set[str] = set()
         for group, rollout in self.rollouts.items():

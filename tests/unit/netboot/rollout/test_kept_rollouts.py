@@ -78,3 +78,17 @@ def test_one_that_others_change_all_the_time_is_given_up() -> None:
         assert 1 < count < 100
 
     asyncio.run(scenario())
+
+
+def test_what_cannot_be_read_is_no_proof_that_nothing_is_there() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        await store.put(f"{ROLLOUTS}g", {"of": "a later version"})
+        kept = KeptRollouts(store, on_change=lambda *_: None)
+        assert not kept.is_whole
+        await kept.load()
+        assert (dict(kept.by_group), kept.is_whole) == ({}, False)
+        await kept.change("g", lambda _: FRESH)
+        assert kept.is_whole
+
+    asyncio.run(scenario())
