@@ -152,6 +152,8 @@ class BootRecords:
             # Before anything of it is said: others would have them late, or not begun.
             self.boots.move_own(moved)
             await self.boots.write()
+            if self.shared is not None:
+                await self.shared.copy.move_events(moved)
 
     async def _prune(self) -> None:
         if not self.knows_time():  # events have the others' times, too

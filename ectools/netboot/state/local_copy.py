@@ -168,6 +168,19 @@ class LocalCopy:
         sequence = await self.store.transact(work)
         return number, _build_event(sequence, fields)
 
+    async def move_events(self, by: float) -> None:
+        """What this start has appended, before anything of it was said, has happened ``by`` seconds later."""
+        moved = {number: {**fields, "at": fields["at"] + by} for number, fields in self._unheard.items()}
+
+        def work(connection: sqlite3.Connection) -> None:
+            for number, fields in self._unheard.items():
+                statements.move_event(connection, (fields["at"], fields["kind"], fields["subject"]), by)
+                if statements.get(connection, f"e/{number:016d}") is not None:
+                    _put_unsaid_event(connection, moved[number])
+
+        await self.store.transact(work)
+        self._unheard.update(moved)
+
     async def read_event(self, number: int) -> Mapping[str, Any] | None:
         """An event that is to be said."""
         found = await self.store.get(f"e/{number:016d}")

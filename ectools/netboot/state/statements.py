@@ -62,6 +62,13 @@ def append(connection: sqlite3.Connection, event: tuple[float, str, str, str | N
     return sequence
 
 
+def move_event(connection: sqlite3.Connection, event: tuple[float, str, str], by: float) -> None:
+    """An event, (at, kind, subject), has happened ``by`` seconds later than was thought."""
+    connection.execute(
+        "UPDATE events SET at = at + ? WHERE at = ? AND kind = ? AND subject = ?", (by, *event)
+    )
+
+
 def list_events(connection: sqlite3.Connection, after: int, limit: int) -> Sequence[StateEvent]:
     # A time beyond all that can be shown was let in once, by an earlier version.
     rows = connection.execute(

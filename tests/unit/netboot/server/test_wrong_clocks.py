@@ -209,6 +209,8 @@ def test_a_host_that_has_not_measured_judges_nobody(server: NatsServer, tmp_path
             await one.start()
             async with one.running():
                 await one.begin("n1", within=0.0)
+                for node in ("n1", "n2"):
+                    await one.records.store.append("node-held", subject=node, by="root")
                 await asyncio.sleep(0.01)
                 await one.look()
                 await one.records._prune()
@@ -224,6 +226,14 @@ def test_a_host_that_has_not_measured_judges_nobody(server: NatsServer, tmp_path
                     boot = host.boots.latest["n1"]
                     assert abs(boot.started - time.time()) < 60.0
                     assert abs((boot.ended or 0.0) - time.time()) < 60.0
+                for host in (two, one):
+                    for _ in range(400):
+                        events = await host.records.store.events()
+                        if len(events) == 2:
+                            break
+                        await asyncio.sleep(0.05)
+                    assert [each.subject for each in events] == ["n1", "n2"]
+                    assert all(abs(each.at - time.time()) < 60.0 for each in events)
         await wire.close()
 
     asyncio.run(scenario())
