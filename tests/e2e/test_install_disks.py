@@ -351,6 +351,10 @@ def test_an_order_to_install_again_keeps_the_host_keys_or_makes_them(
     with disk.mounted(tmp_path / "mnt", write=True) as root:
         (root / "srv").mkdir()
         (root / "srv/left").touch()
+    with disk.mounted(tmp_path / "esp", label="EC-BOOT", write=True) as esp:
+        (esp / "loader/entries").mkdir(parents=True)
+        for name in ("nixos-generation-1.conf", "nixos-generation-2+1-2.conf", "other.conf"):
+            (esp / "loader/entries" / name).touch()
     for keys in ("keep", "make"):
         tell(machine.service, hostKeys=keys)
         order("boot-once", "nuc", "install", "--socket", str(tmp_path / "control"))
@@ -362,6 +366,9 @@ def test_an_order_to_install_again_keeps_the_host_keys_or_makes_them(
         assert again["marker"] != first["marker"]
         with disk.mounted(tmp_path / "mnt") as root:
             assert not (root / "srv").exists()
+        # systemd-boot-builder.py takes an entry that is there for its own, by its number.
+        with disk.mounted(tmp_path / "esp", label="EC-BOOT") as esp:
+            assert [each.name for each in (esp / "loader/entries").iterdir()] == ["other.conf"]
         assert machine.boot() is None
 
 
