@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from support.free_port import choose_port
 from support.machine_image import find_image
 from support.needs import require_tool
 
@@ -47,9 +47,7 @@ def test_the_image_is_built_and_serves(tmp_path: Path) -> None:
     (tmp_path / "boot/kernel").write_text("k")
     run = ["run", *confined, "--volume", f"{tmp_path}/boot:/boot:ro", container, "ectools"]
     assert call(*run, "--version").startswith("ectools, version")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = choose_port()
     serve = ["netboot", "http", "--root", "/boot", "--bind-ip", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen([buildah, *options, *run, *serve], stderr=subprocess.DEVNULL) as server:
         try:

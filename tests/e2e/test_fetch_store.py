@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.boot_service import boot_service, require_boot_services, stage, write_settings
-from support.fickle_http import Turn, find_closed_port, serve_fickly
+from support.fickle_http import Turn, serve_fickly
+from support.free_port import choose_port
 from support.guests import wait_until
 from support.releases import release_files
 from support.reports_taken import TOKEN, record_reports
@@ -113,7 +114,7 @@ def test_who_fails_is_named_and_the_next_one_is_asked(stage1: Stage1, fault: str
 
 
 def test_addresses_that_cannot_be_asked(stage1: Stage1) -> None:
-    closed = f"http://127.0.0.1:{find_closed_port()}/x/"
+    closed = f"http://127.0.0.1:{choose_port()}/x/"
     odd = ["https://127.0.0.1/x/", "http://", "x", "", "http://127.0.0.1:99999/x/", "http://[::1/x/"]
     with serve_fickly(IMAGE, [Turn(status=404), Turn(count=PIECE)]) as server:
         said = stage1.run(closed, *odd, server.url)

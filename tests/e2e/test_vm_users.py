@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.boot_http import wait_until
+from support.free_port import choose_port
 from support.guests import (
     NOBODY,
     empty_root,
@@ -61,11 +62,6 @@ def make_state(home: Path, *, owner: int = ALICE, mode: int = 0o750) -> Path:
     os.chown(state, owner, owner)
     state.chmod(mode)
     return state
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def privileged_port() -> int:
@@ -128,7 +124,7 @@ def test_a_program_that_the_user_cannot_read_serves_all_the_same(home: Path) -> 
     (home / "closed").mkdir(mode=0o700)
     shutil.copytree(ectools.__path__[0], home / "closed/ectools")
     settings = alices(home)
-    settings["boot"]["http"]["port"] = port = free_port()
+    settings["boot"]["http"]["port"] = port = choose_port()
     os.link(home / "secret", home / "root/link")
     with start_runner(settings, home, env={"PYTHONPATH": str(home / "closed")}, kept_as_it_is=True) as runner:
         qemu = runner.wait_guest_pid()
@@ -196,7 +192,7 @@ def test_a_boot_file_that_leads_to_roots_is_not_read(home: Path) -> None:
     state = make_state(home)
     (state / "ipxe").symlink_to(home / "secret")
     settings = alices(home)
-    settings["boot"]["http"]["port"] = free_port()
+    settings["boot"]["http"]["port"] = choose_port()
     settings["boot"]["userNet"]["bootFile"] = str(state / "ipxe")
     text = see_refusal(settings, home, f"{state}/ipxe: ")
     assert "Permission denied" in text

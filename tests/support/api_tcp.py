@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
+
+from support.free_port import choose_port
 
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.listeners import AppListener, bind_address, show_address
@@ -32,8 +33,7 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 @contextlib.asynccontextmanager
 async def tcp(api: Api) -> AsyncIterator[int]:
     """The port at which it is answered, the page too."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = choose_port()
     address = ListenAddress(ip=IPv4Address("127.0.0.1"), port=port)
     assert show_address(address) == f"http://127.0.0.1:{port}/"
     listener = AppListener(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.boot_http import DEADLINE_SECONDS, Client, Response, Server, wait_until
+from support.free_port import choose_port
 from support.needs import require_root, require_tool
 from support.staged import make_release, put_release
 
@@ -100,14 +101,6 @@ def choose_address() -> str:
                 probe.bind((address, 69))
                 return address
     raise AssertionError("no loopback address has a free port 69")
-
-
-def choose_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        port = probe.getsockname()[1]
-        assert isinstance(port, int)
-        return port
 
 
 def stage(state_dir: Path, files: Mapping[str, bytes]) -> Release:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import socketserver
 import threading
 from collections.abc import Iterator, Sequence
@@ -96,9 +95,3 @@ def serve_fickly(image: bytes, turns: Sequence[Turn] = (), *, then: Turn = Turn(
             over.set()
             listening.shutdown()
             thread.join()
-
-
-def find_closed_port() -> int:
-    """A port of this machine where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

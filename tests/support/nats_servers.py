@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.free_port import choose_port
 from support.needs import give_up
 
 if TYPE_CHECKING:
@@ -101,10 +101,9 @@ def start_nats(
 ) -> Iterator[NatsServer]:
     """A server that runs, for the length of the block."""
     directory.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        port = tried.getsockname()[1]
-    server = NatsServer(program=find_nats(origin), directory=directory, port=port, options=options, host=host)
+    server = NatsServer(
+        program=find_nats(origin), directory=directory, port=choose_port(host), options=options, host=host
+    )
     server.start()
     try:
         yield server

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from support.free_port import choose_port
 from support.needs import give_up
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def start_registry(directory: Path, *, auth: dict[str, Any] | None = None) -> It
     program = shutil.which("docker-registry")
     if program is None:
         give_up("docker-registry is not on PATH; Debian: apt install docker-registry")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
+    host = f"127.0.0.1:{choose_port()}"
     config = {
         "version": "0.1",
         "log": {"accesslog": {"disabled": True}, "level": "warn"},

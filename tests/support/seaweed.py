@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import urllib3
+from support.free_port import choose_port
 from support.needs import give_up
 
 from ectools.fetch.sigv4 import RequestSigner, S3Credentials
@@ -70,7 +69,7 @@ def start_seaweed(directory: Path, *, volume_mib: int = 64) -> Iterator[Seaweed]
     config = directory / "s3.json"
     config.write_text(json.dumps({"identities": [identity]}))
     (directory / "data").mkdir()
-    master, volume, filer, s3 = _find_ports(4)
+    master, volume, filer, s3 = (choose_port(also=_GRPC) for _ in range(4))
     argv = [
         *(weed, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={directory / 'data'}"),
         *(f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={filer}", "-s3"),
@@ -100,22 +99,3 @@ def _await_bucket(store: Seaweed, process: subprocess.Popen[bytes], log: Path) -
             break
         time.sleep(0.05)
     raise AssertionError(f"weed is not up: {log.read_text()[-2000:]}")
-
-
-def _find_ports(count: int) -> list[int]:
-    """Ports that are free, below the ones that the kernel gives away, and the ones of theirs for gRPC too."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(11000, 22000)
-        if port not in found and all(map(_is_free, (port, port + _GRPC))):
-            found.append(port)
-    return found
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as tried:
-        try:
-            tried.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from ectools.netboot.state import shared_link
 from ectools.netboot.state.nats_access import NO_CREDENTIALS, NatsAddress
+from ectools.netboot.state.nats_connection import open_bucket
 from ectools.netboot.state.shared import SHARED_FILE, SharedStore
 from ectools.netboot.state.shared_clock import SharedClock
 from ectools.netboot.state.shared_link import SharedLink
@@ -14,8 +16,10 @@ from ectools.netboot.state.sqlite import SqliteStore
 from ectools.supervision import tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
+
+    import pytest
 
     from ectools.netboot.state.interface import StateEntry
     from ectools.netboot.state.local_copy import UnsaidEntry
@@ -26,6 +30,19 @@ if TYPE_CHECKING:
 def take_mine(_key: str, _theirs: StateEntry, mine: UnsaidEntry) -> Mapping[str, Any] | None:
     """What was written here stands."""
     return mine.value
+
+
+def count_tries(monkeypatch: pytest.MonkeyPatch) -> Sequence[object]:
+    """A link tries again at once; each try is one more of these."""
+    tries: list[object] = []
+
+    async def open_counted(*arguments: Any, **options: Any) -> Any:
+        tries.append(arguments)
+        return await open_bucket(*arguments, **options)
+
+    monkeypatch.setattr(shared_link, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(shared_link, "open_bucket", open_counted)
+    return tries
 
 
 @contextlib.asynccontextmanager

@@ -18,19 +18,9 @@ import pytest
 from ectools import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 PROGRAM = "from ectools import log; log.set_up(); log.Log('ectools.x').warning('an event', answer=42)"
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """The logger is the process's own."""
-    logger = logging.getLogger("ectools")
-    before = (logger.handlers[:], logger.propagate, logger.level)
-    yield
-    logger.handlers[:], logger.propagate, level = before
-    logger.setLevel(level)
 
 
 def write_line(stderr: Path, **env: str) -> str:

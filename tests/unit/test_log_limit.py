@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,9 +25,8 @@ class Clock:
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict]]:
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict]]:
     """The fields of what has been told since it was last asked."""
-    monkeypatch.setattr(logging.getLogger("ectools"), "propagate", True)
 
     def take() -> list[dict]:
         fields = [record.fields for record in caplog.records if "left out" in record.getMessage()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import time
@@ -76,7 +75,6 @@ def test_without_a_manager_nothing_is_sent(address: str | None, monkeypatch: pyt
 def test_a_manager_that_is_gone_is_a_warning_and_no_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("ectools"), "propagate", True)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
     Notifier().ready()
     (record,) = caplog.records

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 
 import pytest
@@ -231,10 +230,8 @@ def test_no_output_has_nothing_to_finish() -> None:
 
 
 def test_a_line_that_its_reader_rejects_is_a_fault_of_this_program(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("ectools"), "propagate", True)
-
     async def scenario() -> None:
         outputs = Outputs()
         descriptor = await outputs.add(lambda _: 1 / 0)

@@ -16,12 +16,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    logger = logging.getLogger("ectools")
-    before = logger.propagate
-    logger.propagate = True
     with caplog.at_level(logging.INFO):
         yield caplog
-    logger.propagate = before
 
 
 def test_a_timer_outlives_every_exception(told: pytest.LogCaptureFixture) -> None:

@@ -91,7 +91,6 @@ class Told:
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Told:
-    monkeypatch.setattr(logging.getLogger("ectools"), "propagate", True)
+def told(caplog: pytest.LogCaptureFixture) -> Told:
     caplog.set_level(logging.DEBUG, logger="ectools")
     return Told(caplog)

@@ -77,7 +77,6 @@ class Bench:
 def bench(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Iterator[Bench]:
-    monkeypatch.setattr(logging.getLogger("ectools"), "propagate", True)
     caplog.set_level(logging.INFO, logger="ectools")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))

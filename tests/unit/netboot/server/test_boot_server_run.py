@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.fake_dnsmasq import FakeDnsmasq, ServiceManager, signals_restored
+from support.free_port import choose_port
 from support.staged import make_release, put_release
 
 from ectools import log
@@ -415,8 +416,7 @@ def test_a_reload_that_this_host_does_not_allow_changes_nothing(
 
 
 def test_health_and_metrics_on_an_address_of_their_own(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server((LOOPBACK, 0)) as free:
-        port = free.getsockname()[1]
+    port = choose_port(LOOPBACK)
     listen = ListenAddress(ip=IPv4Address(LOOPBACK), port=port)
     case.settings = replace(
         case.settings,

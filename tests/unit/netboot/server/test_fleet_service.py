@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.fleet_api import TOKEN, Api, make_boot
+from support.free_port import choose_port
 
 from ectools.netboot.api.client import FleetClient
 from ectools.netboot.release.store import ReleaseStore
@@ -75,8 +75,7 @@ async def post(port: int, token: str) -> bytes:
 
 
 def test_both_are_open_until_they_are_closed(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = choose_port()
     control = tmp_path / "control.sock"
 
     async def scenario() -> None:
@@ -111,8 +110,7 @@ def test_it_is_asked_for_by_its_own_names_and_those_that_are_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "find_own_names", lambda: ["own.example"])
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = choose_port()
     listen = f"127.0.0.1:{port}"
 
     async def ask(host: str) -> int:

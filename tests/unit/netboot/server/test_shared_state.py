@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.nats_servers import start_nats
-from support.shared_stores import open_shared, until
+from support.shared_stores import count_tries, open_shared, until
 
 from ectools.errors import InputError
 from ectools.netboot.server.boot_records import BootRecords
@@ -22,12 +22,10 @@ from ectools.netboot.server.shared_state import (
     reconcile,
     take_over,
 )
-from ectools.netboot.state import shared_link
 from ectools.netboot.state.interface import StateEntry
 from ectools.netboot.state.local_copy import UnsaidEntry
 from ectools.netboot.state.nats_access import NatsAddress, build_tls, parse_nats_credentials
 from ectools.netboot.state.nats_bucket import explain_trouble
-from ectools.netboot.state.nats_connection import open_bucket
 from ectools.netboot.state.shared import SHARED_FILE
 from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
 
@@ -150,14 +148,7 @@ def test_who_may_not_is_told_why(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once, however often it is tried."""
-    monkeypatch.setattr(shared_link, "LONGEST_PAUSE", 0.01)
-    tries = []
-
-    async def open_counted(*arguments: Any, **options: Any) -> Any:
-        tries.append(arguments)
-        return await open_bucket(*arguments, **options)
-
-    monkeypatch.setattr(shared_link, "open_bucket", open_counted)
+    tries = count_tries(monkeypatch)
 
     async def scenario() -> None:
         async with open_shared(tmp_path / "one", url, waits=False) as store:
