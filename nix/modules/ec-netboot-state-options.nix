@@ -37,7 +37,10 @@ in
       type = types.nullOr (types.strMatching "/.*");
       default = null;
       example = "/etc/ssl/private-ca.pem";
-      description = "The certificate of a CA (PEM) that the NATS servers' are held against; it has them use TLS.";
+      description = ''
+        The certificate of a CA (PEM) that those of the NATS servers are held against. A server without one, or without
+        TLS, is told nothing.
+      '';
     };
 
     stateCredentialsFile = mkOption {

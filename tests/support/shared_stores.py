@@ -33,14 +33,13 @@ def take_mine(_key: str, _theirs: StateEntry, mine: UnsaidEntry) -> Mapping[str,
 
 
 def count_tries(monkeypatch: pytest.MonkeyPatch) -> Sequence[object]:
-    """A link tries again at once; each try is one more of these."""
+    """Each try of a link to reach a server is one more of these."""
     tries: list[object] = []
 
     async def open_counted(*arguments: Any, **options: Any) -> Any:
         tries.append(arguments)
         return await open_bucket(*arguments, **options)
 
-    monkeypatch.setattr(shared_link, "LONGEST_PAUSE", 0.01)
     monkeypatch.setattr(shared_link, "open_bucket", open_counted)
     return tries
 

@@ -33,9 +33,10 @@ async def open_bucket(
     Raises StateUnreachableError, and StateError where nats-py is missing.
     """
     try:
-        import nats
         import nats.errors
         import nats.js.errors
+
+        from ectools.netboot.state.nats_client import make_client
     except ImportError as error:
         raise StateError(
             "fleet.state: the Python package nats-py is needed for it, and is not here",
@@ -49,9 +50,11 @@ async def open_bucket(
     async def note_end() -> None:
         closed.set()
 
+    client = make_client(is_encrypted=tls is not None)
+    bucket = NatsBucket(client, address.bucket, unreadable or UnreadableLog(), closed)
     try:
         async with asyncio.timeout(3 * CONNECT_SECONDS):
-            client = await nats.connect(
+            await client.connect(
                 server,
                 name=name,
                 allow_reconnect=False,
@@ -66,11 +69,10 @@ async def open_bucket(
                 disconnected_cb=note_end,
                 **credentials.arguments,
             )
-    except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
-        raise explain_trouble(error) from error
-    bucket = NatsBucket(client, address.bucket, unreadable or UnreadableLog(), closed)
-    try:
         await bucket.prepare()
+    except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
+        await bucket.close()  # nats-py leaves open what it could not use
+        raise explain_trouble(error) from error
     except BaseException:
         await bucket.close()
         raise

@@ -22,6 +22,7 @@ from ectools.netboot.server.shared_state import (
     reconcile,
     take_over,
 )
+from ectools.netboot.state import shared_link
 from ectools.netboot.state.interface import StateEntry
 from ectools.netboot.state.local_copy import UnsaidEntry
 from ectools.netboot.state.nats_access import NatsAddress, build_tls, parse_nats_credentials
@@ -148,6 +149,7 @@ def test_who_may_not_is_told_why(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once, however often it is tried."""
+    monkeypatch.setattr(shared_link, "LONGEST_PAUSE", 0.01)
     tries = count_tries(monkeypatch)
 
     async def scenario() -> None:

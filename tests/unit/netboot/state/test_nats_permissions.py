@@ -13,6 +13,7 @@ import pytest
 from support.nats_servers import NATS_SERVERS, NatsServer, start_nats
 from support.shared_stores import count_tries, open_shared, until, until_there
 
+from ectools.netboot.state import shared_link
 from ectools.netboot.state.nats_access import NatsAddress, parse_nats_credentials
 from ectools.netboot.state.nats_connection import open_bucket
 from ectools.netboot.state.unreadable import UnreadableLog
@@ -87,6 +88,7 @@ def test_what_the_server_refuses_stands_in_the_log(
     tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without the right of flow control, and once, however often it is tried."""
+    monkeypatch.setattr(shared_link, "LONGEST_PAUSE", 0.01)
     tries = count_tries(monkeypatch)
 
     async def scenario(server: NatsServer) -> None:
