@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 16
 _POLL_SECONDS = 0.2
+_NO_COLLECTOR = "GC_DONT_GC"
+"""Set to anything, it keeps Boehm's collector from running (its README.environment)."""
 STDERR_KEPT = 1 << 16
 ASK_SECONDS = 5.0
 """How long a nix that builds may take to stop its builders, once the time is up."""
@@ -86,7 +88,43 @@ def run_nix(
     signal for seconds; or, where ``ask_seconds`` is positive, with SIGTERM first and SIGKILL that much later,
     so that nix can stop its builders, which lead process groups of their own. Raises NixMissingError,
     NixTimeoutError, OutputTooLargeError, StoppedError.
+
+    A nix that crashes runs once more without its garbage collector, in the time that is left: where it is
+    linked with Boehm's as that is released (Debian's), a collection crashes that begins while sources are
+    added to the store (https://github.com/NixOS/nix/issues/4919). ``watch`` sees what both have said.
     """
+    deadline = time.monotonic() + limits.seconds
+
+    def run(env: Mapping[str, str] | None) -> Finished:
+        return _run_once(
+            argv,
+            limits=limits,
+            deadline=deadline,
+            stdin=stdin,
+            env=env,
+            cwd=cwd,
+            ask_seconds=ask_seconds,
+            watch=watch or Watch(),
+        )
+
+    finished = run(env)
+    given = os.environ if env is None else env
+    if finished.returncode != -signal.SIGSEGV or _NO_COLLECTOR in given:
+        return finished
+    return run({**given, _NO_COLLECTOR: "1"})
+
+
+def _run_once(
+    argv: Sequence[str],
+    *,
+    limits: Limits,
+    deadline: float,
+    stdin: bytes,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    ask_seconds: float,
+    watch: Watch,
+) -> Finished:
     with _as_file(stdin) as source, ThreadPoolExecutor(max_workers=1) as starter:
         # In a thread, where no handler of a signal runs: one that raises (KeyboardInterrupt) in the middle of
         # Popen, after the fork, would leave a child that nobody has.
@@ -95,7 +133,7 @@ def run_nix(
         try:
             child = starting.result()
             _limit_memory(child.pid, limits.memory_bytes)
-            excess = _read(child, outputs, limits, watch or Watch())
+            excess = _read(child, outputs, limits, deadline, watch)
         finally:
             if starting.exception() is None:
                 _stop(starting.result(), ask_seconds)
@@ -174,10 +212,13 @@ def _limit_memory(pid: int, memory_bytes: int | None) -> None:
 
 
 def _read(
-    child: subprocess.Popen[bytes], outputs: dict[str, bytearray], limits: Limits, watch: Watch
+    child: subprocess.Popen[bytes],
+    outputs: dict[str, bytearray],
+    limits: Limits,
+    deadline: float,
+    watch: Watch,
 ) -> str | None:
     """Fill ``outputs`` until the child has ended; returns the limit that was hit, by name, or `stop`."""
-    deadline = time.monotonic() + limits.seconds
     with selectors.DefaultSelector() as selector:
         for name, stream in (("stdout", child.stdout), ("stderr", child.stderr)):
             assert stream is not None  # noqa: S101  (both were asked for; this tells the type checker)

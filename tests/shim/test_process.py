@@ -205,6 +205,13 @@ class TestMisbehaviour:
         with pytest.raises(shim.NixError, match="killed by SIGSEGV: last words"):
             shim.evaluate("1", nix=fake("echo last words >&2; kill -SEGV $$"))
 
+    def test_what_crashes_in_its_garbage_collector_does_without(self, fake: Callable[[str], Nix]) -> None:
+        program = 'test -n "$GC_DONT_GC" || { echo a trace >&2; kill -SEGV $$; }; '
+        assert shim.evaluate("1", nix=fake(program + "cat >/dev/null; echo 7")) == 7
+        slow = "sleep 1; " + program + "exec sleep 60"
+        with pytest.raises(shim.NixTimeoutError, match=r"after 1\.5 s"):
+            shim.evaluate("1", nix=fake(slow), limits=shim.Limits(seconds=1.5))
+
     def test_a_silent_failure(self, fake: Callable[[str], Nix]) -> None:
         with pytest.raises(shim.NixError, match="exit status 7"):
             shim.evaluate("1", nix=fake("exit 7"))
