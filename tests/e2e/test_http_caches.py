@@ -1,5 +1,5 @@
-"""nginx and Varnish as caches in front of a boot server: files of a release come from them once they were there, whole and
-in ranges, also while the boot server is gone; scripts never do, and neither does what takes a token.
+"""nginx and Varnish as caches in front of a boot server: files of a release come from them once they were
+there, whole and in ranges, also while the boot server is gone; scripts never do, nor what takes a token.
 """
 
 from __future__ import annotations

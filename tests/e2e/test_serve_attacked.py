@@ -19,11 +19,11 @@ from support.boot_service import (
     Service,
     boot_service,
     build_argv,
-    choose_port,
     require_boot_services,
     stage,
     write_settings,
 )
+from support.free_port import choose_port
 from support.hanging_mount import hanging_mount
 
 if TYPE_CHECKING:
