@@ -47,6 +47,12 @@ def pytest_configure(config: pytest.Config) -> None:
     golden.UPDATE = bool(config.getoption("--update-golden"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that boot guests first, whole systems before all: none is what a run waits for at its end."""
+    booting = {item.path for item in items if item.get_closest_marker("qemu")}
+    items.sort(key=lambda item: ("systems" not in item.path.parts, item.path not in booting))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: WorkerController, error: object) -> None:
     """Of a worker that was killed, kill what its tests had started: the run goes on without it."""
