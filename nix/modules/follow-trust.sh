@@ -264,18 +264,14 @@ is_own_directory() {
 
 # What was seen before this service was started again, and before this kernel was: the system that started it has said so.
 # A firmware's boot may have been told any number; a higher one than is true holds a node where it is, and leads it nowhere.
-# $1: the counter of the channel that it has said, or nothing; then the words that it has said.
+# $1, $2: the counter of the channel, and of the release, that it has said, or nothing.
 begin_trust() {
-  local word
   if [ -n "$FOLLOW_SIGNATURE$FOLLOW_KEXEC" ] && ! is_own_directory; then
     echo "<3>every-channel-follow: $FOLLOW_DIRECTORY is no directory of this service's alone: nobody is followed"
     exit 1
   fi
   [ -n "$FOLLOW_SIGNATURE" ] || return 0
-  seen_counter=${1:-0}
-  for word in "${@:2}"; do
-    if [[ $word =~ ^every_channel\.release_counter=([1-9][0-9]{0,10})$ ]]; then own_least=${BASH_REMATCH[1]}; fi
-  done
+  seen_counter=${1:-0} own_least=${2:-0}
   read_own
   [ -e "$counter_file" ] || return 0
   if ! [[ $(< "$counter_file") =~ ^[1-9][0-9]{0,15}$ ]]; then

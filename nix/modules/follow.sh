@@ -126,13 +126,13 @@ boot_again() {
 
 read_boot_arguments "$1"
 # The kernel that runs was told it by the system that started it, and not by a boot server.
-started_counter=$boot_counter started_words=("${boot_words[@]}")
+started_counter=$boot_counter started_least=$boot_release_counter
 if [ -z "$boot_url" ] && [ -r "${FOLLOW_DISK_BOOT:-}" ]; then
   read_boot_arguments "$FOLLOW_DISK_BOOT"
   # shellcheck source=follow-installed.sh
   source "$FOLLOW_INSTALLED"
 fi
-begin_trust "$started_counter" "${started_words[@]}"
+begin_trust "$started_counter" "$started_least"
 if [ -z "$boot_url" ]; then
   echo "<4>every-channel-follow: the kernel argument every_channel.report is no address of a boot server: nobody is followed"
   exit 0

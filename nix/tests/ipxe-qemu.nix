@@ -6,18 +6,10 @@ let
   unit = "every-channel-ipxe-qemu";
   stateDir = "/var/lib/every-channel/ipxe-qemu";
   mark = "EC-GUEST-UP vm-test";
-
-  # Copies: the boot server follows no link out of its root.
-  root = pkgs.runCommand "netboot-root" { } ''
-    mkdir $out
-    cp ${demoPayload}/kernel ${demoPayload}/initrd $out
-    cat > $out/netboot.ipxe <<'SCRIPT'
-    #!ipxe
-    kernel kernel console=ttyS0 panic=-1 initrd=initrd ec.mark=vm-test
-    initrd initrd
-    boot
-    SCRIPT
-  '';
+  root = import ./guest-root.nix {
+    inherit pkgs demoPayload;
+    mark = "vm-test";
+  };
 in
 {
   name = "every-channel-ipxe-qemu";

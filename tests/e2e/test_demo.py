@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.guests import open_way, wait_until
+from support.guests import find_processes, open_way, wait_until
 from support.needs import require_tool
 
 from ectools.demo.stages import DemoStage
@@ -38,19 +38,6 @@ def start_demo(directory: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def find_processes(word: str) -> list[str]:
-    """The command lines of running processes that hold ``word``."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-        except OSError:
-            continue
-        if entry.name.isdigit() and word in line:
-            found.append(line)
-    return found
 
 
 def test_the_guest_comes_up_the_docs_are_written_and_nothing_is_left(tmp_path: Path) -> None:

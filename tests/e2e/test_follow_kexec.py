@@ -9,19 +9,26 @@ from pathlib import Path
 import pytest
 from support.boot_http import wait_until
 from support.boot_service import boot_service, require_boot_services
-from support.hostile_boot import FORMS, NEXT, NEXT_TOKEN, TOKEN, BootHost, Publisher, follow, serve
-from support.needs import require_tool
+from support.hostile_boot import (
+    FORMS,
+    NEXT,
+    NEXT_TOKEN,
+    STORE_PATH,
+    TOKEN,
+    BootHost,
+    Publisher,
+    follow,
+    require_node_programs,
+    serve,
+)
 from support.served_rollout import NODES, ask_script, prepare, report, rollout
 
 from ectools.netboot.settings.model import SignatureFormat
 
-STORE_PATH = "/nix/store/" + "r" * 32 + "-runs"
-
 
 @pytest.fixture(autouse=True)
 def _needs() -> None:
-    for tool in ("curl", "openssl", "minisign", "ssh-keygen"):
-        require_tool(tool, f"install {tool}")
+    require_node_programs()
 
 
 def make_host(form: SignatureFormat = SignatureFormat.OPENSSL) -> BootHost:

@@ -21,11 +21,11 @@ set -euo pipefail
 source "$1/arguments.sh"
 for file in "${@:2}"; do read_boot_arguments "$file"; done
 printf '%s\\n' "url=$boot_url" "server=$boot_server" "token=$boot_token" "release=$boot_release" \\
-  "order=$boot_order" "within=$boot_within" "counter=$boot_counter" "units=${boot_units[*]}" \\
+  "order=$boot_order" "within=$boot_within" "counter=$boot_counter" "least=$boot_release_counter" "units=${boot_units[*]}" \\
   "stores=${boot_stores[*]}" "words=${boot_words[*]}"
 """
 NOTHING = dict.fromkeys(
-    ("url", "server", "token", "release", "order", "within", "counter", "units", "stores", "words"), ""
+    ("url", "server", "token", "release", "order", "within", "counter", "least", "units", "stores", "words"), ""
 )
 REPORT = f"every_channel.report=http://[fd00::1]:80/a/report?boot={TOKEN}"
 OF_REPORT = {
@@ -77,6 +77,9 @@ def read(directory: Path, *texts: str) -> dict[str, str]:
         ("every_channel.channel_counter=12", {"counter": "12"}),
         ("every_channel.channel_counter=7 every_channel.channel_counter=08", {"counter": "7"}),
         ("every_channel.channel_counter=a[$(id)]", {}),
+        ("every_channel.release_counter=12", {"least": "12"}),
+        ("every_channel.release_counter=7 every_channel.release_counter=08", {"least": "7"}),
+        ("every_channel.release_counter=a[$(id)] every_channel.release_counter=123456789012", {}),
         (
             "every_channel.health_units=a.service,--b,,c@d.service every_channel.health_units=e.timer,$(f)",
             {"units": "a.service c@d.service e.timer"},

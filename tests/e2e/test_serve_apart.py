@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.boot_http import DEADLINE_SECONDS, wait_until
-from support.boot_service import Service, boot_service, require_boot_services, stage, write_settings
+from support.boot_service import (
+    Service,
+    boot_service,
+    make_state_dir,
+    require_boot_services,
+    stage,
+    write_settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +30,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
     require_boot_services()
-    state = tmp_path / "state"
-    (state / "tftp").mkdir(parents=True)
-    (state / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
-    (state / "tftp" / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
+    state = make_state_dir(tmp_path)
     stage(state, {"bzImage": b"kernel", "initrd": b"initrd"})
     return write_settings(tmp_path)
 

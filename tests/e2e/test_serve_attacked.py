@@ -19,6 +19,7 @@ from support.boot_service import (
     Service,
     boot_service,
     build_argv,
+    make_state_dir,
     require_boot_services,
     stage,
     write_settings,
@@ -39,11 +40,7 @@ def _needs() -> None:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    directory = tmp_path / "state"
-    (directory / "tftp").mkdir(parents=True)
-    (directory / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
-    (directory / "tftp" / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
-    return directory
+    return make_state_dir(tmp_path)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from support.boot_http import wait_until
 from support.boot_service import (
     Service,
     boot_service,
+    make_state_dir,
     require_boot_services,
     stage,
     write_settings,
@@ -40,10 +41,7 @@ def _needs() -> None:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    directory = tmp_path / "state"
-    (directory / "tftp").mkdir(parents=True)
-    (directory / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
-    return directory
+    return make_state_dir(tmp_path)
 
 
 def begin(service: Service, mac: str = MAC, *, query: str = "") -> tuple[str, str]:

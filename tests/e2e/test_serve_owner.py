@@ -27,7 +27,7 @@ from support.boot_service import (
 )
 from support.guests import open_way, process_status
 from support.needs import require_tool
-from support.probe_lab import BOOT, ProbeLab, build_probe_lab
+from support.probe_lab import BOOT, ProbeLab, build_probe_lab, list_transfer_table
 
 from ectools.capabilities import Capability
 
@@ -40,7 +40,6 @@ NETBOOT = [sys.executable, "-m", "ectools.cli.main", "netboot"]
 ALICE = 64001
 SECRET = b"root's alone\n"
 READ, BIND, NET = Capability.DAC_READ_SEARCH, Capability.NET_BIND_SERVICE, Capability.NET_ADMIN
-TABLE = f"every_channel_tftp_{BOOT.replace('.', '_')}"
 
 
 def mask(*capabilities: Capability) -> int:
@@ -219,11 +218,6 @@ def serve_network(lab: ProbeLab, home: Path, *, transfers: int) -> Iterator[Serv
         yield service
 
 
-def list_table(lab: ProbeLab) -> str:
-    argv = [*lab.inside("boot"), "nft", "list", "table", "ip", TABLE]
-    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-
-
 @pytest.mark.netns
 def test_proxy_dhcp_and_the_share_of_an_address(lab: ProbeLab, home: Path) -> None:
     lab.start_router()
@@ -231,12 +225,12 @@ def test_proxy_dhcp_and_the_share_of_an_address(lab: ProbeLab, home: Path) -> No
         for count in (1, 2):
             service.wait_for_dnsmasq(count)
             assert rights(service.find_dnsmasq()) == ([ALICE] * 4, mask(BIND, NET), mask(BIND, NET))
-            assert f"meta skuid {ALICE} jump answer" in list_table(lab)
+            assert f"meta skuid {ALICE} jump answer" in list_transfer_table(lab)
             lab.probe("--arch", "7")
             service.wait_for_event("ProxyDHCP has named a boot file", count=count)
             os.kill(service.find_dnsmasq(), signal.SIGKILL)
         assert service.events("TFTP has no limit per address") == []
-    assert list_table(lab) == ""
+    assert list_transfer_table(lab) == ""
 
 
 SILENT = """

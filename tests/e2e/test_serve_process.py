@@ -20,6 +20,7 @@ from support.boot_service import (
     TOKEN,
     Service,
     boot_service,
+    make_state_dir,
     require_boot_services,
     stage,
     write_settings,
@@ -45,10 +46,7 @@ def _needs() -> None:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    directory = tmp_path / "state"
-    (directory / "tftp").mkdir(parents=True)
-    (directory / "tftp" / "ec-ipxe.efi").write_bytes(b"a boot binary")
-    (directory / "tftp" / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
+    directory = make_state_dir(tmp_path)
     (directory / "tftp" / "autoexec.ipxe").chmod(0o640)
     return directory
 

@@ -13,7 +13,7 @@ from support.boot_http import wait_until
 from support.boot_service import Service, boot_service, require_boot_services, write_settings
 from support.lan import run
 from support.needs import give_up, require_tool
-from support.probe_lab import BOOT, CLIENT, ECTOOLS, ProbeLab, build_probe_lab
+from support.probe_lab import BOOT, CLIENT, ECTOOLS, ProbeLab, build_probe_lab, list_transfer_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.netns
 
-TABLE = f"every_channel_tftp_{BOOT.replace('.', '_')}"
 
 # Sends reads and says so; `silent` says nothing more, `slow` acknowledges what it has every second.
 CROWD = """
@@ -99,11 +98,6 @@ def serve(lab: ProbeLab, directory: Path, *, transfers: int) -> Path:
     return write_settings(directory, **options, tftp={"maxTransfers": transfers})
 
 
-def list_table(lab: ProbeLab) -> str:
-    argv = [*lab.inside("boot"), "nft", "list", "table", "ip", TABLE]
-    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-
-
 def count_served(lab: ProbeLab) -> int:
     argv = [*lab.inside("client"), sys.executable, "-c", OTHERS, BOOT, "192.168.77."]
     return len(json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout))
@@ -128,10 +122,10 @@ def test_one_address_shuts_nobody_out(
         assert count_served(lab) >= 99
         # What had arrived before the kernel knew that there were too many is served too.
         assert count_transfers(service) < max(3 * share, share + 200)
-        assert f"ct count over {share}" in list_table(lab)
-        assert "counter refused {\n\t\tpackets 0 " not in list_table(lab)
+        assert f"ct count over {share}" in list_transfer_table(lab)
+        assert "counter refused {\n\t\tpackets 0 " not in list_transfer_table(lab)
         assert service.events("dnsmasq died") == []
-    assert list_table(lab) == ""
+    assert list_transfer_table(lab) == ""
 
 
 # As many new connections as an address never makes by TFTP, and a download of many packets.
@@ -203,7 +197,7 @@ def test_a_tunnel_of_the_hosts_is_none_of_the_tables_business(lab: ProbeLab, tmp
     with boot_service(serve(lab, tmp_path, transfers=256), wrapper=lab.inside("boot")):
         run([*lab.inside("other"), sys.executable, "-c", MANY_PORTS, "198.51.100.2", "400"])
         wait_until(lambda: count_vxlan(lab) > 300, "the tunnel has carried them")
-        assert "ct count over 32" in list_table(lab)
+        assert "ct count over 32" in list_transfer_table(lab)
 
 
 @pytest.mark.parametrize("transfers", [2000, 10**12])

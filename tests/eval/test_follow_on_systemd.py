@@ -9,6 +9,7 @@ import pytest
 from support.machine_image import find_image
 from support.machine_nspawn import run_container
 from support.systems import Systems
+from support.unit_files import IN_CONTAINER
 
 pytestmark = [pytest.mark.nix]
 
@@ -60,15 +61,6 @@ DefaultDependencies=no
 Type=oneshot
 ExecStart=/usr/bin/touch /run/rebooted
 """
-# A container shows the command line of this machine's kernel; see test_report_on_systemd.
-_IN_CONTAINER = """\
-[Service]
-ProtectControlGroups=no
-ProtectProc=default
-ProtectKernelTunables=no
-ExecStart=
-ExecStart={script} /etc/cmdline
-"""
 
 
 def test_it_asks_starts_what_goes_before_and_reboots(systems: Systems, tmp_path: Path) -> None:
@@ -78,7 +70,7 @@ def test_it_asks_starts_what_goes_before_and_reboots(systems: Systems, tmp_path:
     (script,) = set(re.findall(r"ExecStart=(/nix/store/\S+)", built.read_text()))
     report = f"every_channel.report=http://127.0.0.1:{PORT}/report?boot={TOKEN}"
     files = {
-        f"systemd/system/{UNIT}.d/container.conf": _IN_CONTAINER.format(script=script),
+        f"systemd/system/{UNIT}.d/container.conf": IN_CONTAINER.format(script=script),
         "systemd/system/answers.service": _SERVER_UNIT,
         "systemd/system/drain.service": _DRAIN,
         "systemd/system/reboot.target": _REBOOT,

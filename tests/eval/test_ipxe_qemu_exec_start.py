@@ -13,18 +13,9 @@ from typing import Any
 import pytest
 from support.guests import Runner, open_to_guest, require_qemu, stage
 from support.hosts import merge
+from support.unit_files import read_unit
 
 pytestmark = [pytest.mark.nix, pytest.mark.qemu]
-
-
-def read_unit(path: Path) -> dict[str, list[str]]:
-    """Key → values, in the order of the file."""
-    found: dict[str, list[str]] = {}
-    for line in path.read_text().splitlines():
-        key, separator, value = line.partition("=")
-        if separator:
-            found.setdefault(key, []).append(value)
-    return found
 
 
 def test_the_built_exec_start_boots_a_guest(build_host: Callable[..., Path], tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from support.boot_host import build_tarball
 from support.guests import require_qemu, wait_until
 from support.netboot_clients import Firmware, start_client
 from support.netboot_lab import BOOT_IP, NETWORK, Lab, build_netboot_lab
+from support.unit_files import read_unit
 from support.variants import Variants
 
 from ectools.demo.payload import UP_MARK, build_payload
@@ -28,16 +29,6 @@ UNIT = "every-channel-netboot"
 # Where a host has what is built.
 SETTINGS = "/etc/every-channel/netboot.json"
 REPORTS = f"/run/{UNIT}/dnsmasq"
-
-
-def read_unit(path: Path) -> dict[str, list[str]]:
-    """Key → values, in the order of the file."""
-    found: dict[str, list[str]] = {}
-    for line in path.read_text().splitlines():
-        key, separator, value = line.partition("=")
-        if separator:
-            found.setdefault(key, []).append(value)
-    return found
 
 
 def build_command(

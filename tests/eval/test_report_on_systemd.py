@@ -20,6 +20,7 @@ from support.machine import Machine
 from support.machine_image import find_image
 from support.machine_nspawn import run_container
 from support.systems import Systems
+from support.unit_files import IN_CONTAINER
 
 pytestmark = [pytest.mark.nix]
 
@@ -50,17 +51,6 @@ Type=oneshot
 RemainAfterExit=yes
 TimeoutStartSec=infinity
 ExecStart=/bin/sh -c 'until test -e /run/mended; do sleep 0.2; done'
-"""
-
-
-# A /proc of the unit's own has this machine's boot id, and journalctl would show nothing of the container's.
-_IN_CONTAINER = """\
-[Service]
-ProtectControlGroups=no
-ProtectProc=default
-ProtectKernelTunables=no
-ExecStart=
-ExecStart={script} /etc/cmdline
 """
 
 
@@ -139,7 +129,7 @@ def boot(build_unit: Callable[[str], Path], tmp_path: Path) -> Nodes:
         if reporting:
             given.append(f"every_channel.report={url}")
         files = {
-            f"systemd/system/{UNIT}.d/container.conf": _IN_CONTAINER.format(script=script),
+            f"systemd/system/{UNIT}.d/container.conf": IN_CONTAINER.format(script=script),
             "systemd/system/recorder.service": _SERVER,
             "sysusers.d/report.conf": "u every-channel-report -\n",
             "recorder.py": RECORDER.read_text(),

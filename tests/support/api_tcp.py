@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from support.free_port import choose_port
 
@@ -15,19 +15,9 @@ from ectools.netboot.api.page.routes import mount_page
 from ectools.parsing import ListenAddress
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator
 
     from support.fleet_api import Api
-
-
-def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run the scenario, a minute at most."""
-
-    async def inside() -> None:
-        async with asyncio.timeout(60):
-            await scenario()
-
-    asyncio.run(inside())
 
 
 @contextlib.asynccontextmanager

@@ -103,6 +103,15 @@ def choose_address() -> str:
     raise AssertionError("no loopback address has a free port 69")
 
 
+def make_state_dir(directory: Path) -> Path:
+    """A state directory below ``directory``, with boot files as ``ectools netboot ipxe`` puts them there."""
+    tftp = directory / "state" / "tftp"
+    tftp.mkdir(parents=True)
+    (tftp / "ec-ipxe.efi").write_bytes(b"a boot binary")
+    (tftp / "autoexec.ipxe").write_bytes(b"#!ipxe\n")
+    return tftp.parent
+
+
 def stage(state_dir: Path, files: Mapping[str, bytes]) -> Release:
     """A release of these files, made current as staging does it."""
     release = make_release(files)

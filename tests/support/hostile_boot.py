@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from support.needs import require_tool
 
 from ectools.archive.file_record import FileRecord
 from ectools.netboot.depot.channel import ChannelPointer, seal_pointer
@@ -34,6 +35,7 @@ from ectools.netboot.signature import SUFFIXES, find_public_key, make_signature
 SCRIPT = Path(__file__).parents[2] / "nix/modules/follow.sh"
 SYSTEM = "ec-runner-x86_64-netboot"
 TOKEN, NEXT_TOKEN = "a-token-of-the-boot-that-runs-000", "a-token-of-the-boot-that-comes-00"
+STORE_PATH = "/nix/store/" + "r" * 32 + "-runs"
 RUNS, NEXT = "sha256-" + "a" * 32, "sha256-" + "b" * 32
 FORMS = (SignatureFormat.MINISIGN, SignatureFormat.OPENSSH, SignatureFormat.OPENSSL)
 
@@ -41,6 +43,12 @@ Answer = bytes | Callable[["socketserver.StreamRequestHandler"], None]
 """A body, or what writes the whole answer."""
 
 _PROGRAM = '#!/bin/sh\nprintf "%s\\n" "$*" >> "{said}"\n{more}\n'
+
+
+def require_node_programs() -> None:
+    """What follow.sh calls, real here."""
+    for tool in ("curl", "openssl", "minisign", "ssh-keygen"):
+        require_tool(tool, f"install {tool}")
 
 
 @dataclass

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
-import json
 import socket
 from typing import TYPE_CHECKING, Any
 
 from support.still_loop import advance, run_still, turns
 
-from ectools import log
 from ectools.netboot.http.listen import bind_listener
 from ectools.netboot.http.server import HttpServer
 from ectools.netboot.http.settings import HttpSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from ectools.netboot.http.admission import Standing
@@ -32,17 +28,6 @@ def make_root(directory: Path) -> Path:
     with (directory / "initrd").open("wb") as file:
         file.truncate(BIG)
     return directory
-
-
-@contextlib.contextmanager
-def read_log() -> Iterator[Callable[[str], list[dict[str, Any]]]]:
-    """The log's lines whose event holds a word, for the length of the block."""
-    stream = io.StringIO()
-    log.set_up(json_lines=True, stream=stream)
-    yield lambda word: [
-        line for line in map(json.loads, stream.getvalue().splitlines()) if word in line["event"]
-    ]
-    log.set_up()
 
 
 class Listener(socket.socket):

@@ -263,3 +263,10 @@ def build_probe_lab(directory: Path) -> Iterator[ProbeLab]:
             run([*inside, "address", "add", f"{address}/24", "dev", "eth0"])
             run([*inside, "link", "set", "eth0", "up"])
         yield lab
+
+
+def list_transfer_table(lab: ProbeLab) -> str:
+    """The boot host's table that bounds transfers over TFTP, as nft shows it; empty: there is none."""
+    table = f"every_channel_tftp_{BOOT.replace('.', '_')}"
+    argv = [*lab.inside("boot"), "nft", "list", "table", "ip", table]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout

@@ -1,4 +1,4 @@
-"""What all unit tests share: none finds the log as another has set it up."""
+"""What all unit tests share: none finds the log as another has set it up, and each can read it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
+from support.log_lines import LogLines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,3 +23,9 @@ def fresh_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     logger.handlers[:], level = before
     logger.setLevel(level)
+
+
+@pytest.fixture
+def log_lines(fresh_log: None) -> LogLines:
+    """What the test has logged so far."""
+    return LogLines()

@@ -6,7 +6,6 @@ A group has one rollout; a new one takes the place of one that has ended.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,7 @@ from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.assignment import LedRelease
 from ectools.netboot.rollout.decide import (
     abort,
-    decide,
     find_led_release,
-    leave,
     list_fallbacks,
     offer,
     pause,
@@ -33,14 +30,14 @@ from ectools.netboot.rollout.members import GroupMembers
 from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
 from ectools.netboot.rollout.refusals import RolloutConflictError, UnknownRolloutError, need_rollout
 from ectools.netboot.rollout.seen import SeenBoots
-from ectools.netboot.state.interface import MAX_VALUE_BYTES, StateError
+from ectools.netboot.rollout.turns import RolloutTurns
+from ectools.netboot.state.interface import MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.fleet.model import Fleet, Node
-    from ectools.netboot.rollout.kept import RolloutChange
     from ectools.netboot.state.interface import StateStore
 
 _log = log.Log(__name__)
@@ -82,9 +79,17 @@ class LiveRollouts:
         self._list_boots = list_boots
         self._clock = clock
         self._knows_time = knows_time
-        self._find_release = find_release
         self._seen = SeenBoots()
         self._ends = RolloutEnds(self._kept, self._journal, withdraw=withdraw, clock=clock, patience=patience)
+        self._turns = RolloutTurns(
+            self._kept,
+            self._journal,
+            self._members,
+            self._ends,
+            know=self.know,
+            find_release=find_release,
+            clock=clock,
+        )
         self._heard: dict[str, float] = {}  # node → when it asked last; no more than the fleet has
         self.on_change: list[Callable[[str], None]] = []
         """Called with the group of each rollout that is another than before."""
@@ -292,67 +297,9 @@ class LiveRollouts:
         self._seen.see(boot.node, boot)
 
     async def turn(self) -> None:
-        """Decide anew, for every rollout that has not ended; what cannot be kept is decided again."""
-        if not self._knows_time():
-            return
-        await self._ends.turn()
-        for group, rollout in list(self.rollouts.items()):
-            if rollout.has_ended:
-                # The server was killed, or the disk was full, before it was done.
-                await self._look_at_channel(await self._ends.settle(rollout))
-                continue
-            if not self._members.is_in_force(rollout.plan):
-                await self._supersede(rollout)
-                continue
-            try:
-                change = await self._kept.change(group, self._decide)
-            except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
-                continue
-            await self._act(change)
-
-    async def _look_at_channel(self, rollout: Rollout) -> None:
-        """Let a group follow its channel again that was moved since its rollout."""
-        plan = rollout.plan
-        if plan.base_id is None or plan.base is None or rollout.is_left:
-            return
-        led_to = await self._find_release(plan.base)
-        if leave(rollout, led_to) is rollout:
-            return
-
-        def change(now: Rollout | None) -> Rollout:
-            found = need_rollout(now)
-            return leave(found, led_to) if found.plan.id == plan.id else found
-
-        with contextlib.suppress(StateError, UnknownRolloutError):  # as in ``turn``
-            await self._kept.change(plan.group, change)
-
-    def _decide(self, now: Rollout | None) -> Rollout:
-        rollout = need_rollout(now)
-        return decide(rollout, self.know(rollout))
-
-    async def _supersede(self, rollout: Rollout) -> None:
-        group = rollout.plan.group
-        why = self._members.explain_change(group)
-        try:
-            change = await self._kept.change(
-                group, lambda now: abort(need_rollout(now), why=why, now=self._clock())
-            )
-        except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
-            return
-        await self._act(change)
-
-    async def _act(self, change: RolloutChange) -> None:
-        """Tell what was made of a rollout here, and not what others have: they have told it."""
-        before, rollout = change.before, change.after
-        if before is None or before is rollout:
-            return
-        for node in rollout.failed.keys() - before.failed.keys():
-            await self._journal.tell(rollout, "rollout-node-failed", node=node, why=rollout.failed[node])
-        if rollout.wave > before.wave:
-            await self._journal.tell(rollout, "rollout-wave", wave=rollout.wave)
-        if rollout.has_ended:
-            self._ends.note_own(rollout)
-        await self._ends.settle(rollout)
+        """Decide anew, as ``RolloutTurns.run``; where it is not known what time it is, later."""
+        if self._knows_time():
+            await self._turns.run()
 
     async def _turn(
         self, group: str, change: Callable[[Rollout], Rollout], kind: str, *, by: str | None

@@ -19,7 +19,8 @@ readonly BOOT_UNIT='[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]{0,254}'
 # Where reports on this boot go, with its token; the part of it before /report; the token.
 boot_url='' boot_server='' boot_token=''
 # The release's id, the order to install, whole seconds until the boot is to be healthy, the counter of the channel.
-boot_release='' boot_order='' boot_within='' boot_counter=''
+# What the release's counter is at the least: no boot server may say it, only a system that has started this kernel.
+boot_release='' boot_order='' boot_within='' boot_counter='' boot_release_counter=''
 # Units that are to be up; where the image of the Nix store lies; all words but the order, as they stand, for a later boot.
 boot_units=() boot_stores=() boot_words=()
 
@@ -53,6 +54,9 @@ read_boot_arguments() {
         ;;
       every_channel.channel_counter)
         if [[ $value =~ ^[1-9][0-9]{0,15}$ ]]; then boot_counter=$value; fi
+        ;;
+      every_channel.release_counter)
+        if [[ $value =~ ^[1-9][0-9]{0,10}$ ]]; then boot_release_counter=$value; fi
         ;;
       every_channel.store) IFS=, read -r -a boot_stores <<< "$value" ;;
     esac

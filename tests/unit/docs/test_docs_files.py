@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.contrast import LEAST, find_colours, measure_contrast
 
 from ectools.docs.writing import find_stale, write_directory
 from ectools.files import FileError
@@ -80,26 +81,12 @@ def test_the_man_page_shows_text_as_it_is(require_tool: Callable[[str, str], str
         assert re.search(rf"^ +{re.escape(line)}$", text, re.MULTILINE), line
 
 
-def _colours() -> list[dict[str, str]]:
-    style = (importlib.resources.files("ectools.docs.html") / "assets" / "style.css").read_text()
-    blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
-    return [dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block)) for block in blocks]
-
-
-def _luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
 def test_contrast() -> None:
     """WCAG 2.2, 1.4.3: 4.5 to 1 for text, in light and dark."""
-    schemes = _colours()
+    style = importlib.resources.files("ectools.docs.html") / "assets" / "style.css"
+    schemes = find_colours(style.read_text())
     assert len(schemes) == 2
     for scheme in schemes:
         pairs = [*product(["text", "muted", "link"], ["page", "raised"]), ("text", "mark"), ("link", "mark")]
         for front, back in [*pairs, ("badge", "page"), ("badge", "mark")]:
-            lighter, darker = sorted((_luminance(scheme[front]), _luminance(scheme[back])), reverse=True)
-            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (front, back, scheme)
+            assert measure_contrast(scheme[front], scheme[back]) >= LEAST, (front, back, scheme)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from support.drift_schemas import INT, Schema, document, group, option
 
 from ectools.errors import InputError
 from ectools.options.drift import ChangeKind, compare, worst
@@ -23,24 +24,6 @@ from ectools.options.reporting import (
     write_drift_junit,
     write_drift_text,
 )
-
-Schema = dict[str, Any]
-
-
-def option(**keywords: Any) -> Schema:
-    return {"description": "d", "x-nix-type": "t", "x-nix-declarations": ["f#L1"], **keywords}
-
-
-def group(properties: Schema, required: tuple[str, ...] = (), further: Any = False) -> Schema:
-    needed = {"required": list(required)} if required else {}
-    return {"type": "object", "properties": properties, **needed, "additionalProperties": further}
-
-
-def document(properties: Schema, defs: Schema | None = None, **keywords: Any) -> Schema:
-    return {"x-nix-path": ["s"], **group(properties, **keywords), "$defs": defs or {}}
-
-
-INT = {"type": "integer", "minimum": 0, "maximum": 10}
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from support.api_tcp import get, run, talk, tcp
+from support.api_tcp import get, talk, tcp
 from support.fleet_api import Api
+from support.scenarios import run
 
 from ectools.errors import EcError
 from ectools.netboot.api import connections, events

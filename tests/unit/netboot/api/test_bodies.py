@@ -7,8 +7,9 @@ import socket
 import struct
 
 import pytest
-from support.api_tcp import get, run, talk, tcp
+from support.api_tcp import get, talk, tcp
 from support.fleet_api import Api
+from support.scenarios import run
 
 from ectools.netboot.api import bodies
 

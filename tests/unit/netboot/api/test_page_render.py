@@ -11,6 +11,7 @@ from itertools import pairwise, product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.contrast import LEAST, find_colours, measure_contrast
 from support.golden import compare
 from support.page_samples import NOW, make_boot, make_detail, make_fleet, make_rollouts
 
@@ -286,28 +287,14 @@ def test_assets_have_an_address_that_changes_with_them() -> None:
     assert all(render.load_asset(name) for name in render.ASSETS)
 
 
-def _colours() -> list[dict[str, str]]:
-    blocks = re.findall(r":root \{(.*?)\}", render.load_asset("page.css").decode(), re.DOTALL)
-    return [dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block)) for block in blocks]
-
-
-def _luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
 def test_colours_of_text_stand_out_in_light_and_dark() -> None:
     """WCAG 2.2, 1.4.3: 4.5 to 1 for text."""
-    schemes = _colours()
+    schemes = find_colours(render.load_asset("page.css").decode())
     assert len(schemes) == 2
     for scheme in schemes:
         fronts = ["text", "muted", "link", "good", "busy", "warn", "bad"]
         for front, back in [*product(fronts, ["page", "raised"]), ("text", "changed")]:
-            lighter, darker = sorted((_luminance(scheme[front]), _luminance(scheme[back])), reverse=True)
-            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (front, back, scheme)
+            assert measure_contrast(scheme[front], scheme[back]) >= LEAST, (front, back, scheme)
 
 
 def test_the_first_part_is_what_a_screen_shows() -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 from support.boot_binaries import ARM64, build_ipxe, build_shim, build_uefi_application
 
-from ectools import log
 from ectools.cli.netboot.serve import COMMAND as SERVE
 from ectools.errors import EcError, InputError
 from ectools.files import FileError
@@ -27,26 +25,15 @@ from ectools.netboot.boot_files.install import Installed, install_boot_files
 from ectools.netboot.settings.load import load_netboot_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from support.log_lines import LogLines
 
     from ectools.netboot.settings.model import NetbootSettings
 
 SHIM, GRUB = build_shim(), build_uefi_application(body=b"grub")
 NAME = "x86_64-sb/shimx64.efi"
 OPTION = "services.every-channel.netboot.ipxe.extraFiles"
-
-
-@pytest.fixture
-def told() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    log.set_up(json_lines=True, stream=stream)
-    yield stream
-    log.set_up()
-
-
-def entries(told: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in told.getvalue().splitlines()]
 
 
 def settings_of(directory: Path, filename: str = NAME, /, **extra: bytes) -> NetbootSettings:
@@ -181,16 +168,16 @@ def test_they_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert caught.value.hint == "all files of ipxe.extraFiles may have 10 bytes together"
 
 
-def test_a_shim_without_its_second_stage_is_told(tmp_path: Path, told: io.StringIO) -> None:
+def test_a_shim_without_its_second_stage_is_told(tmp_path: Path, log_lines: LogLines) -> None:
     install(tmp_path)
-    (entry,) = entries(told)
+    (entry,) = log_lines.all()
     assert entry["event"] == "a shim's second stage is missing: over TFTP it will not get on"
     assert (entry["shim"], entry["missing"]) == (NAME, "x86_64-sb/grubx64.efi")
     assert entry["hint"] == f'{OPTION}["x86_64-sb/grubx64.efi"] names the file to be put there'
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
-def test_a_shim_with_its_second_stage_is_not(tmp_path: Path, told: io.StringIO, *, by_hand: bool) -> None:
+def test_a_shim_with_its_second_stage_is_not(tmp_path: Path, log_lines: LogLines, *, by_hand: bool) -> None:
     if by_hand:
         place = tmp_path / "state/tftp/sb"
         place.mkdir(parents=True)
@@ -198,7 +185,7 @@ def test_a_shim_with_its_second_stage_is_not(tmp_path: Path, told: io.StringIO, 
         install(tmp_path, "sb/shimx64.efi")
     else:
         install(tmp_path, "sb/shimx64.efi", sb__grubx64_efi=GRUB)
-    assert entries(told) == []
+    assert log_lines.all() == []
 
 
 def test_a_copy_of_the_second_stage_stands_in_the_root() -> None:
@@ -214,10 +201,10 @@ def test_a_copy_of_the_second_stage_stands_in_the_root() -> None:
     assert find_root_stages({"sb/shimx64.efi": SHIM}) == {}
 
 
-def test_a_second_stage_of_another_case_is_no_second_stage(told: io.StringIO) -> None:
+def test_a_second_stage_of_another_case_is_no_second_stage(log_lines: LogLines) -> None:
     missing = find_missing_stages({"sb/shimx64.efi": SHIM, "sb/GRUBX64.EFI": GRUB, "b.efi": build_ipxe()})
     chain.warn_of_missing_stages(missing)
-    (entry,) = entries(told)
+    (entry,) = log_lines.all()
     assert entry["hint"] == "names are told apart by case, and there is sb/GRUBX64.EFI"
 
 
@@ -231,33 +218,33 @@ def test_each_shim_of_a_chain_is_looked_at(tmp_path: Path) -> None:
 
 
 def test_the_check_of_settings_tells_it_as_far_as_files_can_be_read(
-    tmp_path: Path, told: io.StringIO
+    tmp_path: Path, log_lines: LogLines
 ) -> None:
     settings = settings_of(tmp_path, "sb/shimx64.efi")
     warn_of_chain(settings)
-    assert [entry["missing"] for entry in entries(told)] == ["sb/grubx64.efi"]
+    assert [entry["missing"] for entry in log_lines.all()] == ["sb/grubx64.efi"]
     # One that is named may be a file that only the service sees.
     with_second = settings_of(tmp_path, "sb/shimx64.efi", sb__grubx64_efi=GRUB)
     (tmp_path / "file-sb__grubx64_efi").unlink()
     warn_of_chain(with_second)
     (tmp_path / "shim").unlink()
     warn_of_chain(with_second)
-    assert len(entries(told)) == 1
+    assert len(log_lines.all()) == 1
 
 
-def test_the_check_looks_at_the_other_architectures_too(tmp_path: Path, told: io.StringIO) -> None:
+def test_the_check_looks_at_the_other_architectures_too(tmp_path: Path, log_lines: LogLines) -> None:
     (tmp_path / "shimaa64").write_bytes(build_shim("grubaa64.efi", machine=ARM64))
     flags = {"ipxe.arm64File": str(tmp_path / "shimaa64")}
     warn_of_chain(load_netboot_settings(None, flags=flags, environment={}))
-    assert [entry["missing"] for entry in entries(told)] == ["grubaa64.efi"]
+    assert [entry["missing"] for entry in log_lines.all()] == ["grubaa64.efi"]
 
 
-def test_serve_check_says_it_and_succeeds(tmp_path: Path, told: io.StringIO) -> None:
+def test_serve_check_says_it_and_succeeds(tmp_path: Path, log_lines: LogLines) -> None:
     (tmp_path / "shim").write_bytes(SHIM)
     config = tmp_path / "settings.json"
     ipxe = {"strategy": "local", "localFile": str(tmp_path / "shim")}
     config.write_text(json.dumps({"listenIP": "192.0.2.10", "tftpBootFilename": NAME, "ipxe": ipxe}))
     result = CliRunner().invoke(SERVE, ["--check", "--config", str(config)])
     assert result.exit_code == 0, result.output
-    assert [entry["missing"] for entry in entries(told)] == ["x86_64-sb/grubx64.efi"]
+    assert [entry["missing"] for entry in log_lines.all()] == ["x86_64-sb/grubx64.efi"]
     assert "the settings can be used" in result.stderr

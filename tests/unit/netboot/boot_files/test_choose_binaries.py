@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.boot_binaries import ARM64, IA32, UNDIONLY, build_ipxe, build_uefi_application
+from support.log_lines import LogLines
 
-from ectools import log
 from ectools.errors import InputError
 from ectools.fetch import client as fetch_client
 from ectools.fetch.client import FetchError
@@ -27,18 +25,6 @@ from ectools.netboot.settings.load import load_netboot_settings
 from ectools.netboot.settings.model import NetbootSettings, RemoteIpxe
 
 NEW, TFTP_ONLY, OLD = build_ipxe(), build_ipxe("1.21.1", autoexec="both"), build_ipxe("1.0", autoexec="none")
-
-
-@pytest.fixture
-def told() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    log.set_up(json_lines=True, stream=stream)
-    yield stream
-    log.set_up()
-
-
-def entries(stream: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 # What a binary is
@@ -196,18 +182,18 @@ def test_distributions_are_looked_through_in_order(tmp_path: Path, monkeypatch: 
     assert Path(find_stock(None).where).parent == first
 
 
-def test_what_will_not_do_is_passed_over_without_a_word(tmp_path: Path, told: io.StringIO) -> None:
+def test_what_will_not_do_is_passed_over_without_a_word(tmp_path: Path, log_lines: LogLines) -> None:
     (tmp_path / "ipxe.efi").write_bytes(OLD)
     (tmp_path / "ipxe-x86_64.efi").mkdir()
     (tmp_path / "snponly.efi").write_bytes(NEW)
     assert find_stock(tmp_path).where == f"{tmp_path}/snponly.efi"
-    assert entries(told) == []
+    assert log_lines.all() == []
 
 
-def test_one_for_tftp_alone_is_taken_and_told(tmp_path: Path, told: io.StringIO) -> None:
+def test_one_for_tftp_alone_is_taken_and_told(tmp_path: Path, log_lines: LogLines) -> None:
     (tmp_path / "ipxe.efi").write_bytes(TFTP_ONLY)
     find_stock(tmp_path)
-    (entry,) = entries(told)
+    (entry,) = log_lines.all()
     assert (entry["level"], entry["file"], entry["version"]) == (
         "warning",
         f"{tmp_path}/ipxe.efi",
@@ -314,10 +300,10 @@ def local_of(directory: Path, more: dict[str, Any] | None = None, **files: bytes
     ],
 )
 def test_one_that_has_or_finds_a_script_or_is_no_ipxe_is_served(
-    tmp_path: Path, told: io.StringIO, data: bytes
+    tmp_path: Path, log_lines: LogLines, data: bytes
 ) -> None:
     assert choose_binaries(local_of(tmp_path, localFile=data)) == {"ec-ipxe.efi": data}
-    assert entries(told) == []
+    assert log_lines.all() == []
 
 
 @pytest.mark.parametrize("option", UNLED)
@@ -334,11 +320,11 @@ def test_one_that_would_load_itself_for_ever_is_refused(tmp_path: Path, option: 
 @pytest.mark.parametrize("option", UNLED)
 @pytest.mark.parametrize("more", [{"ipxe.force": True}, PROXY], ids=["force", "ProxyDHCP"])
 def test_where_dhcp_may_tell_it_the_script_it_is_served_with_a_warning(
-    tmp_path: Path, told: io.StringIO, option: str, more: dict[str, Any]
+    tmp_path: Path, log_lines: LogLines, option: str, more: dict[str, Any]
 ) -> None:
     old, _ = UNLED[option]
     assert old in choose_binaries(local_of(tmp_path, more, **{option: old})).values()
-    assert [(entry["level"], entry["file"]) for entry in entries(told)] == [
+    assert [(entry["level"], entry["file"]) for entry in log_lines.all()] == [
         ("warning", f"{tmp_path}/{option}")
     ]
 
@@ -363,9 +349,9 @@ def test_a_file_of_another_kind_is_told_with_one_that_would_do(
     assert hint in (caught.value.hint or "")
 
 
-def test_nothing_is_known_of_a_program_for_a_bios(tmp_path: Path, told: io.StringIO) -> None:
+def test_nothing_is_known_of_a_program_for_a_bios(tmp_path: Path, log_lines: LogLines) -> None:
     choose_binaries(local_of(tmp_path, biosFile=UNDIONLY + b"iPXE"))
-    assert entries(told) == []
+    assert log_lines.all() == []
 
 
 # A download
@@ -404,7 +390,7 @@ def remote_of(data: bytes, url: str = URL) -> NetbootSettings:
     return replace(settings, ipxe=replace(settings.ipxe, x86_64=remote))
 
 
-def test_a_download_is_the_pinned_one(monkeypatch: pytest.MonkeyPatch, told: io.StringIO) -> None:
+def test_a_download_is_the_pinned_one(monkeypatch: pytest.MonkeyPatch, log_lines: LogLines) -> None:
     web = Web(monkeypatch, NEW)
     assert choose_binaries(remote_of(NEW)) == {"ec-ipxe.efi": NEW}
     assert web.asked == [(URL, 64 * 1024**2)]
@@ -412,7 +398,7 @@ def test_a_download_is_the_pinned_one(monkeypatch: pytest.MonkeyPatch, told: io.
     assert len(web.asked) == 1
     choose_binaries(remote_of(NEW), present=OLD)
     assert len(web.asked) == 2
-    assert entries(told) == []
+    assert log_lines.all() == []
 
 
 def test_a_private_ca_is_trusted_for_a_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from ectools.netboot.settings.load import load_netboot_settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.log_lines import LogLines
+
     from ectools.netboot.settings.model import NetbootSettings
 
 MAC = "02:00:00:00:00:01"
@@ -62,12 +64,9 @@ def test_it_is_there_where_the_binary_is(tmp_path: Path) -> None:
     assert find_hosts_file(settings).read_text() == ""
 
 
-def test_a_binary_that_is_not_there_is_told(tmp_path: Path) -> None:
-    told = io.StringIO()
-    log.set_up(json_lines=True, stream=told)
+def test_a_binary_that_is_not_there_is_told(tmp_path: Path, log_lines: LogLines) -> None:
     write_hosts(settings_of(tmp_path), FLEET)
-    log.set_up()
-    assert "the boot binary of a group is not there" in told.getvalue()
+    assert log_lines.having("the boot binary of a group is not there")
 
 
 def test_nodes_that_are_added_are_in_it(tmp_path: Path) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.log_lines import LogLines
 
-from ectools import log
 from ectools.errors import EcError
 from ectools.files import FileError
 from ectools.netboot.dnsmasq import check, plan
@@ -50,18 +47,6 @@ def settings_of(directory: Path, **options: Any) -> ServerSettings:
     return load_server_settings(None, flags=flags, environment={})
 
 
-@pytest.fixture
-def told() -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    log.set_up(json_lines=True, stream=stream)
-    yield stream
-    log.set_up()
-
-
-def entries(stream: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
-
-
 # How many transfers fit
 
 
@@ -96,7 +81,7 @@ class Limits:
 )
 def test_as_many_transfers_as_there_are_files(
     monkeypatch: pytest.MonkeyPatch,
-    told: io.StringIO,
+    log_lines: LogLines,
     soft: int,
     hard: int,
     fitting: int,
@@ -106,9 +91,9 @@ def test_as_many_transfers_as_there_are_files(
     assert fit_transfers(100) == fitting
     assert limits.set == ([] if raised is None else [raised])
     if fitting == 100:
-        assert entries(told) == []
+        assert log_lines.all() == []
     else:
-        (entry,) = entries(told)
+        (entry,) = log_lines.all()
         assert (entry["level"], entry["wanted"], entry["transfers"]) == ("warning", 100, fitting)
         assert "ulimit -n 228" in entry["hint"]
 
@@ -131,7 +116,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> list[tuple[BootServices, str, st
 
 
 def test_a_plan_is_what_was_checked(
-    machine: list[tuple[BootServices, str, str]], tmp_path: Path, told: io.StringIO
+    machine: list[tuple[BootServices, str, str]], tmp_path: Path, log_lines: LogLines
 ) -> None:
     settings = settings_of(tmp_path)
     settings.tftp_dir.mkdir()
@@ -145,21 +130,21 @@ def test_a_plan_is_what_was_checked(
     assert made.directories == (tmp_path, tmp_path / "tftp")
     assert machine == [(made.services, made.configuration, made.program)]
     assert {offer.filename for offer in made.services.offers} == {"ec-ipxe.efi"}
-    assert entries(told) == []
+    assert log_lines.all() == []
 
 
 @pytest.mark.usefixtures("machine")
-def test_boot_files_that_are_missing_are_told(tmp_path: Path, told: io.StringIO) -> None:
+def test_boot_files_that_are_missing_are_told(tmp_path: Path, log_lines: LogLines) -> None:
     build_plan(settings_of(tmp_path, tftpBootFilename="boot.efi"))
-    assert [(entry["level"], entry["file"]) for entry in entries(told)] == [
+    assert [(entry["level"], entry["file"]) for entry in log_lines.all()] == [
         ("warning", f"{tmp_path}/tftp/autoexec.ipxe"),
         ("warning", f"{tmp_path}/tftp/boot.efi"),
     ]
-    assert "ectools netboot ipxe" in entries(told)[0]["hint"]
+    assert "ectools netboot ipxe" in log_lines.all()[0]["hint"]
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_file_of_a_chain_that_is_missing_is_told(tmp_path: Path, told: io.StringIO) -> None:
+def test_a_file_of_a_chain_that_is_missing_is_told(tmp_path: Path, log_lines: LogLines) -> None:
     extra = {"sb/grubx64.efi": "/g", "sb/mmx64.efi": "/m"}
     settings = settings_of(tmp_path, tftpBootFilename="sb/shimx64.efi", ipxe__extraFiles=extra)
     (settings.tftp_dir / "sb").mkdir(parents=True)
@@ -169,7 +154,7 @@ def test_a_file_of_a_chain_that_is_missing_is_told(tmp_path: Path, told: io.Stri
     # Who may write into one of them chooses what is served from it.
     assert made.directories == (tmp_path, tmp_path / "tftp", tmp_path / "tftp/sb")
     missing = ["sb/autoexec.ipxe", "sb/grubx64.efi"]
-    assert [entry["file"] for entry in entries(told)] == [f"{tmp_path}/tftp/{name}" for name in missing]
+    assert [entry["file"] for entry in log_lines.all()] == [f"{tmp_path}/tftp/{name}" for name in missing]
 
 
 # The model

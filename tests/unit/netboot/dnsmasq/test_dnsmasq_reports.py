@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import io
 import json
 import os
 import socket
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.log_lines import LogLines
 
-from ectools import log
 from ectools.files import FileError
 from ectools.netboot.dnsmasq import reports
 from ectools.netboot.dnsmasq.counts import ClientCounts
@@ -207,19 +206,14 @@ def test_the_largest_figures_fit_into_a_report(receiver: Receiver) -> None:
     assert receiver.reports.ignored == 0
 
 
-def test_what_is_ignored_is_told_once(receiver: Receiver) -> None:
-    stream = io.StringIO()
-    log.set_up(json_lines=True, stream=stream)
+def test_what_is_ignored_is_told_once(receiver: Receiver, log_lines: LogLines) -> None:
 
     def scenario() -> Iterator[None]:
         receiver.send(b"x", b"x", b"x")
         yield
 
-    try:
-        receiver.run(scenario)
-    finally:
-        log.set_up()
-    (entry,) = map(json.loads, stream.getvalue().splitlines())
+    receiver.run(scenario)
+    (entry,) = log_lines.all()
     assert (entry["level"], entry["socket"]) == ("warning", str(receiver.path))
     assert receiver.reports.ignored == 3
 

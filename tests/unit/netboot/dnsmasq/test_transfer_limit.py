@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -13,8 +10,8 @@ from typing import Any
 
 import pytest
 from support import golden
+from support.log_lines import LogLines
 
-from ectools import log
 from ectools.capabilities import Capability
 from ectools.errors import EcError, InputError
 from ectools.netboot.dnsmasq import transfer_limit
@@ -33,7 +30,6 @@ class World:
     """The kernel and nft."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.stream = io.StringIO()
         self.capable = True
         self.program: str | None = "/usr/sbin/nft"
         self.applied: list[tuple[str, str]] = []
@@ -47,7 +43,7 @@ class World:
         monkeypatch.setattr(transfer_limit, "find_nft", lambda: self.program)
         monkeypatch.setattr(transfer_limit, "apply", self._apply)
         monkeypatch.setattr(transfer_limit, "read_counters", self._read)
-        log.set_up(json_lines=True, stream=self.stream)
+        self.told = LogLines().all
 
     def _apply(self, program: str, transaction: str) -> None:
         if self.error is not None:
@@ -62,14 +58,10 @@ class World:
         assert name in ("every_channel_tftp_192_0_2_10", "every_channel_tftp")
         return self.counters
 
-    def told(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
-
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    yield World(monkeypatch)
-    log.set_up()
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
 
 
 @pytest.fixture

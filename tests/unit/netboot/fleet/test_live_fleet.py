@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.fleets import make_fleet
+from support.scenarios import run
 
 from ectools.errors import ProblemsError
 from ectools.netboot.fleet import live as module
@@ -21,7 +22,7 @@ from ectools.netboot.state.interface import StateError
 from ectools.netboot.state.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Coroutine
     from pathlib import Path
 
 DOCUMENT: dict[str, Any] = {
@@ -51,14 +52,6 @@ async def open_fleet(path: Path, **document: Any) -> AsyncIterator[LiveFleet]:
         yield live
     finally:
         await store.close()
-
-
-def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def inside() -> None:
-        async with asyncio.timeout(60):
-            await scenario()
-
-    asyncio.run(inside())
 
 
 def test_what_was_said_is_in_force_at_once_and_after_a_start(tmp_path: Path) -> None:

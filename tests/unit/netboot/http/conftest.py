@@ -1,4 +1,4 @@
-"""Files to sockets, by system calls that a test scripts."""
+"""A server's root; files to sockets, by system calls that a test scripts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from support.http_house import make_root
 from support.sendfile_bench import SIZE, Kernel
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_root(tmp_path)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
@@ -11,25 +9,22 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from support.log_lines import LogLines
 
-from ectools import log
 from ectools.netboot.http.access_log import AccessLog, log_rejection, printable_path
 from ectools.netboot.http.responses import FileReply, MemoryReply, Part
 from ectools.netboot.http.sendfile import Abort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ectools.netboot.http.connection import Connection
     from ectools.netboot.http.webroot import OpenedFile
 
 
 @pytest.fixture
-def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    stream = io.StringIO()
-    log.set_up(json_lines=True, stream=stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    log.set_up()
+def lines() -> Callable[[], list[dict[str, Any]]]:
+    return LogLines().all
 
 
 def write(path: str, response: web.StreamResponse, *, seconds: float = 0.12345, **headers: str) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from support.log_lines import LogLines
 
-from ectools import log
 from ectools.netboot.http.admission import (
     LOBBY_CONNECTIONS,
     LOBBY_CONNECTIONS_PER_ADDRESS,
@@ -19,7 +17,7 @@ from ectools.netboot.http.admission import (
 from ectools.netboot.http.slots import Use
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 
 class Client:
@@ -42,8 +40,7 @@ class World:
             classify=lambda ip: self.standings.get(ip, Standing.CLIENT),
             clock=lambda: self.now,
         )
-        self.log = io.StringIO()
-        log.set_up(json_lines=True, stream=self.log)
+        self.lines = LogLines().all
 
     def come(self, ip: str, port: int = 1) -> Client | None:
         """A connection; None where it is closed at once."""
@@ -57,14 +54,10 @@ class World:
     def is_served(self, client: Client | None) -> bool:
         return client is not None and self.admission.is_served(client)
 
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.getvalue().splitlines()]
-
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    yield World(4)
-    log.set_up()
+def world() -> World:
+    return World(4)
 
 
 def test_an_addresss_own_newcomer_puts_out_only_what_has_rested_a_while(world: World) -> None:

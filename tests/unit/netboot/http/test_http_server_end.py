@@ -7,10 +7,10 @@ import os
 import resource
 import signal
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from support.http_house import BIG, House, make_root, read_log, receive, run, until
+from support.http_house import BIG, House, receive, run, until
 from support.still_loop import advance, run_still, turns
 
 from ectools.errors import EcError
@@ -22,20 +22,9 @@ from ectools.netboot.http.server import serve
 from ectools.netboot.http.settings import HttpSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return make_root(tmp_path)
-
-
-@pytest.fixture
-def lines() -> Iterator[Callable[[str], list[dict[str, Any]]]]:
-    """The log's lines whose event holds a word."""
-    with read_log() as lines:
-        yield lines
+    from support.log_lines import LogLines
 
 
 # --- The end
@@ -136,7 +125,7 @@ def test_a_signal_ends_it(
     root: Path,
     number: signal.Signals,
     monkeypatch: pytest.MonkeyPatch,
-    lines: Callable[[str], list[dict[str, Any]]],
+    log_lines: LogLines,
 ) -> None:
     settled: list[bool] = []
     monkeypatch.setattr(module, "settle_memory", lambda: settled.append(True))
@@ -147,14 +136,14 @@ def test_a_signal_ends_it(
     assert signals.ready == [(ip, port)]
     assert listener.fileno() == -1
     assert settled == [True]
-    (ready,) = lines("is ready")
+    (ready,) = log_lines.having("is ready")
     assert (ready["ip"], ready["port"], ready["root"]) == (ip, port, str(root))
-    assert [line["drain_seconds"] for line in lines("stopping")] == [30.0]
-    assert [line["dropped"] for line in lines("has stopped")] == [0]
+    assert [line["drain_seconds"] for line in log_lines.having("stopping")] == [30.0]
+    assert [line["dropped"] for line in log_lines.having("has stopped")] == [0]
 
 
 def test_a_second_signal_drops_everything(
-    root: Path, monkeypatch: pytest.MonkeyPatch, lines: Callable[[str], list[dict[str, Any]]]
+    root: Path, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
     monkeypatch.setattr(module, "settle_memory", lambda: None)
 
@@ -166,7 +155,7 @@ def test_a_second_signal_drops_everything(
         client.setblocking(False)
         await receive(client)
         os.kill(os.getpid(), signal.SIGTERM)
-        await until(lambda: bool(lines("stopping")))
+        await until(lambda: bool(log_lines.having("stopping")))
         await turns()
         assert not serving.done()
         os.kill(os.getpid(), signal.SIGTERM)
@@ -174,7 +163,7 @@ def test_a_second_signal_drops_everything(
         client.close()
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
-    assert [line["dropped"] for line in lines("has stopped")] == [1]
+    assert [line["dropped"] for line in log_lines.having("has stopped")] == [1]
 
 
 # --- Open files
@@ -219,7 +208,7 @@ ANY = resource.RLIM_INFINITY
 )
 def test_open_files(
     monkeypatch: pytest.MonkeyPatch,
-    lines: Callable[[str], list[dict[str, Any]]],
+    log_lines: LogLines,
     soft: int,
     hard: int,
     possible: int,
@@ -230,7 +219,7 @@ def test_open_files(
     monkeypatch.setattr(resource, "setrlimit", limit.set)
     assert reserve_descriptors(100) == possible
     assert limit.limits == (soft if after is None else after, hard)
-    warned = [(line["wanted"], line["allowed"]) for line in lines("allows fewer connections")]
+    warned = [(line["wanted"], line["allowed"]) for line in log_lines.having("allows fewer connections")]
     assert warned == ([] if possible == 100 else [(100, possible)])
 
 

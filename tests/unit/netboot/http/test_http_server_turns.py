@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import errno
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from support.http_house import House, make_root, read_log, receive, run, until
+from support.http_house import House, receive, run, until
 from support.still_loop import advance, turns
 
 from ectools.netboot.http.admission import Loss, Standing
@@ -17,20 +17,9 @@ from ectools.netboot.http.connection import Connection
 from ectools.netboot.http.sendfile import Abort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return make_root(tmp_path)
-
-
-@pytest.fixture
-def lines() -> Iterator[Callable[[str], list[dict[str, Any]]]]:
-    """The log's lines whose event holds a word."""
-    with read_log() as lines:
-        yield lines
+    from support.log_lines import LogLines
 
 
 # --- Accepting
@@ -51,7 +40,7 @@ def test_a_crowd_is_taken_in_a_few_at_a_time(root: Path) -> None:
 
 @pytest.mark.parametrize("error", [BlockingIOError(), InterruptedError(), ConnectionAbortedError()])
 def test_a_connection_that_is_gone_before_it_is_accepted_is_nothing(
-    root: Path, error: OSError, lines: Callable[[str], list[dict[str, Any]]]
+    root: Path, error: OSError, log_lines: LogLines
 ) -> None:
     async def scenario(house: House) -> None:
         house.listener.errors = [error]
@@ -59,18 +48,18 @@ def test_a_connection_that_is_gone_before_it_is_accepted_is_nothing(
         await until(lambda: len(house.server.admission) == 1)
 
     run(root, scenario)
-    assert lines("cannot be accepted") == []
+    assert log_lines.having("cannot be accepted") == []
 
 
 def test_without_descriptors_the_server_waits_a_while_and_accepts_again(
-    root: Path, lines: Callable[[str], list[dict[str, Any]]]
+    root: Path, log_lines: LogLines
 ) -> None:
     async def scenario(house: House) -> None:
         house.listener.errors = [OSError(errno.EMFILE, "Too many open files")]
         house.connect()
         await turns()
         assert house.server.admission.accepted == 0
-        (line,) = lines("connections cannot be accepted")
+        (line,) = log_lines.having("connections cannot be accepted")
         assert (line["level"], line["reason"]) == ("error", "Too many open files")
         await advance(0.4)
         assert house.server.admission.accepted == 0
@@ -322,14 +311,12 @@ def test_nobody_is_slow_while_there_are_slots(root: Path, monkeypatch: pytest.Mo
     run(root, scenario, max_connections=8)
 
 
-def test_who_was_turned_away_is_told_by_the_upkeep(
-    root: Path, lines: Callable[[str], list[dict[str, Any]]]
-) -> None:
+def test_who_was_turned_away_is_told_by_the_upkeep(root: Path, log_lines: LogLines) -> None:
     async def scenario(house: House) -> None:
         house.connect()
         await until(lambda: house.server.admission.accepted == 1)
         await advance(1)
-        assert [line["count"] for line in lines("turned away")] == [1]
+        assert [line["count"] for line in log_lines.having("turned away")] == [1]
 
     run(root, scenario, classify=lambda _: Standing.STRANGER)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import signal
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.fake_dnsmasq import FakeDnsmasq, ServiceManager, signals_restored
 from support.free_port import choose_port
+from support.log_lines import LogLines
 from support.staged import make_release, put_release
 
-from ectools import log
 from ectools.capabilities import Capability
 from ectools.errors import EcError
 from ectools.netboot.boots.register import BootRegister
@@ -53,8 +52,7 @@ class Case:
         self.loads: list[ServerSettings | Exception] = []
         self.calls: list[str] = []
         self.ready: list[Ready] = []
-        self.stream = io.StringIO()
-        log.set_up(json_lines=True, stream=self.stream)
+        self.lines = LogLines().having
 
     def load(self) -> ServerSettings:
         if not self.loads:
@@ -90,10 +88,6 @@ class Case:
             serve_boot(self.load, on_ready=on_ready, dnsmasq_reports=reports)
         for task in started:
             task.result()
-
-    def lines(self, word: str) -> list[dict[str, Any]]:
-        lines = map(json.loads, self.stream.getvalue().splitlines())
-        return [line for line in lines if word in line["event"]]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -140,7 +134,6 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
     monkeypatch.setattr(module, "bind_listener", bind)
     yield case
     manager.close()
-    log.set_up()
 
 
 async def get(port: int, path: str) -> bytes:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ectools import log
 from ectools.capabilities import Capability
 from ectools.netboot.server import boot_user
 from ectools.netboot.server.boot_user import become_boot_user
@@ -18,6 +15,8 @@ from ectools.privileges import Identity
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
+
+    from support.log_lines import LogLines
 
 BIND, ADMIN, READ = Capability.NET_BIND_SERVICE, Capability.NET_ADMIN, Capability.DAC_READ_SEARCH
 
@@ -46,16 +45,13 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     monkeypatch.setattr(boot_user, "work_as_directory_user", kernel.work_as)
     monkeypatch.setattr(boot_user, "limit_to_user", kernel.limit)
     monkeypatch.setattr(boot_user, "set_capabilities", kernel.set)
-    yield kernel
-    log.set_up()
+    return kernel
 
 
 @pytest.mark.parametrize("with_dnsmasq", [True, False])
 def test_root_becomes_the_directorys_user_with_the_rights_that_are_needed(
-    kernel: Kernel, with_dnsmasq: bool
+    kernel: Kernel, log_lines: LogLines, with_dnsmasq: bool
 ) -> None:
-    stream = io.StringIO()
-    log.set_up(json_lines=True, stream=stream)
     kernel.identity = Identity(uid=54321, gid=54321)
     settings = load_netboot_settings(None, flags={"stateDir": "/srv/boot"}, environment={})
     grants = become_boot_user(settings, with_dnsmasq=with_dnsmasq)
@@ -66,7 +62,7 @@ def test_root_becomes_the_directorys_user_with_the_rights_that_are_needed(
         ("set", {BIND}, keep),
     ]
     assert set(grants) == ({BIND, ADMIN} if with_dnsmasq else set())
-    line = json.loads(stream.getvalue())
+    (line,) = log_lines.all()
     assert (line["level"], line["user"], line["uid"]) == ("info", "54321", 54321)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import signal
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.fake_dnsmasq import FakeDnsmasq, ServiceManager, signals_restored
+from support.log_lines import LogLines
 
-from ectools import log
 from ectools.capabilities import Capability
 from ectools.errors import EcError
 from ectools.netboot.server import dnsmasq_service as module
@@ -42,8 +41,7 @@ class Case:
         self.loads: list[ServerSettings] = []
         self.calls: list[Any] = []
         self.patch = monkeypatch
-        self.stream = io.StringIO()
-        log.set_up(json_lines=True, stream=self.stream)
+        self.lines = LogLines().having
 
     def load(self) -> ServerSettings:
         return self.loads.pop(0) if self.loads else self.settings
@@ -78,10 +76,6 @@ class Case:
         for task in started:
             task.result()
 
-    def lines(self, word: str) -> list[dict[str, Any]]:
-        lines = map(json.loads, self.stream.getvalue().splitlines())
-        return [line for line in lines if word in line["event"]]
-
     async def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             self.manager.messages()  # its queue is short
@@ -106,7 +100,6 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
     monkeypatch.setattr(module, "check_host", lambda settings: case.calls.append(f"host {settings.hostname}"))
     yield case
     manager.close()
-    log.set_up()
 
 
 class Reports:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.fleet_api import TOKEN, Api, make_boot
 from support.free_port import choose_port
+from support.scenarios import run
 
 from ectools.netboot.api.client import FleetClient
 from ectools.netboot.release.store import ReleaseStore
@@ -18,7 +19,6 @@ from ectools.netboot.settings.load import load_netboot_settings
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from ectools.netboot.settings.model import NetbootSettings
@@ -54,14 +54,6 @@ def make_service(
         control=control,
         **more,
     )
-
-
-def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def inside() -> None:
-        async with asyncio.timeout(60):
-            await scenario()
-
-    asyncio.run(inside())
 
 
 async def post(port: int, token: str) -> bytes:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from multidict import CIMultiDict, MultiDict
 from support.fleets import make_fleet
+from support.log_lines import LogLines
 from support.staged import make_release, make_systems, put_release
 
-from ectools import log
 from ectools.netboot.boot_files.scripts.checked import ScriptError
 from ectools.netboot.boot_files.scripts.second_stage import build_netboot
 from ectools.netboot.http.handler import RequestInfo
@@ -58,8 +56,8 @@ class World:
         self.now = 0.0
         self.site = BootSite(ReleaseStore(directory), self.policy(FLEET), clock=lambda: self.now)
         self.runner = asyncio.Runner()
-        self.log = io.StringIO()
-        log.set_up(json_lines=True, stream=self.log)
+        self.log = LogLines()
+        self.events = self.log.having
 
     def policy(self, fleet: dict[str, Any]) -> ServingPolicy:
         flags = {"stateDir": str(self.directory), "hostname": "192.0.2.10"}
@@ -92,10 +90,6 @@ class World:
             found.on_complete(WHOLE)
         return found.target.decode()
 
-    def events(self, word: str) -> list[dict[str, Any]]:
-        entries = [json.loads(line) for line in self.log.getvalue().splitlines()]
-        return [entry for entry in entries if word in entry["event"]]
-
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
@@ -103,7 +97,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     yield world
     world.site.close()
     world.runner.close()
-    log.set_up()
 
 
 def test_a_node_boots_the_current_release_with_its_arguments(world: World) -> None:
@@ -245,13 +238,13 @@ def test_what_was_logged_of_many_machines_is_bounded(world: World) -> None:
         asked = fleet.identify({"mac": "", "asset": f"a{number}"})
         assert asked is not None
         told.tell("x", asked)
-    world.log.truncate(0)
+    world.log.stream.truncate(0)
     for number in (1, 2):
         asked = fleet.identify({"mac": "", "asset": f"a{number}"})
         assert asked is not None
         told.tell("x", asked)
     # Two have been forgotten, of which one is told again now, and takes the next one's place.
-    assert world.log.getvalue().count("a1") == 1
+    assert world.log.text.count("a1") == 1
 
 
 def test_without_a_fleet_nobody_is_asked(world: World) -> None:

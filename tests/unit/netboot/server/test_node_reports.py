@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from multidict import CIMultiDict, MultiDict
 from support.fleets import make_fleet
+from support.log_lines import LogLines
 from support.staged import make_release, make_systems, put_release
 
-from ectools import log
 from ectools.netboot.boots.model import BootState, NodeStage
 from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.http.handler import RequestInfo, Resource
@@ -52,8 +50,8 @@ class World:
         self.now = 1000.0
         self.runner = asyncio.Runner()
         self.run = self.runner.run
-        self.log = io.StringIO()
-        log.set_up(json_lines=True, stream=self.log)
+        self.log = LogLines()
+        self.events = self.log.having
         self.run(self.open())
 
     async def open(self) -> None:
@@ -117,10 +115,6 @@ class World:
     def newest(self, subject: str = "nuc") -> NodeBoot:
         return self.boots.latest[subject]
 
-    def events(self, word: str) -> list[dict[str, Any]]:
-        entries = [json.loads(line) for line in self.log.getvalue().splitlines()]
-        return [entry for entry in entries if word in entry["event"]]
-
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
@@ -129,7 +123,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.site.close()
     world.run(world.store.close())
     world.runner.close()
-    log.set_up()
 
 
 def token_of(script: str) -> str:
@@ -202,7 +195,7 @@ def test_a_node_from_its_first_stage_to_its_report(world: World) -> None:
     assert (told["node"], told["seconds"], told["client"]) == ("nuc", 3.0, "192.0.2.99")
     (told,) = world.events("a node has reported")
     assert (told["level"], told["state"], told["seconds"]) == ("info", "healthy", 32.0)
-    assert token not in world.log.getvalue()
+    assert token not in world.log.text
 
 
 def test_without_a_fleet_a_machine_has_its_boot_and_who_says_nothing_has_none(world: World) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import json
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.server.reload import Reloader
 from ectools.notify import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from support.log_lines import LogLines
 
 
 class Manager(Notifier):
@@ -139,7 +138,7 @@ def test_no_reload_outlives_the_block() -> None:
     assert (case.applied, case.manager.told) == ([], ["reloading"])
 
 
-def test_the_log_says_what_became_of_it() -> None:
+def test_the_log_says_what_became_of_it(log_lines: LogLines) -> None:
     """And a fault of this program has its traceback there."""
     errors: list[Exception | None] = [None, EcError("no", hint="do it"), ZeroDivisionError("a fault")]
 
@@ -147,9 +146,6 @@ def test_the_log_says_what_became_of_it() -> None:
         error = errors[number - 1]
         if error is not None:
             raise error
-
-    stream = io.StringIO()
-    log.set_up(json_lines=True, stream=stream)
 
     async def run() -> None:
         case = Case(apply)
@@ -159,11 +155,8 @@ def test_the_log_says_what_became_of_it() -> None:
                 case.may_go_on.release()
                 await until(lambda number=number: case.manager.told.count("ready") == number)
 
-    try:
-        asyncio.run(asyncio.wait_for(run(), 60))
-    finally:
-        log.set_up()
-    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    asyncio.run(asyncio.wait_for(run(), 60))
+    lines = log_lines.all()
     assert [(line["level"], line["event"]) for line in lines] == [
         ("info", "the settings have been read again"),
         ("error", "the settings cannot be used; the old ones stay in force"),

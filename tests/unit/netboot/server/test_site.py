@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import json
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from multidict import CIMultiDict, MultiDict
+from support.log_lines import LogLines
 from support.staged import make_release, make_systems, put_release
 
-from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.http.admission import Standing
 from ectools.netboot.http.handler import RequestInfo, Resource
@@ -53,8 +51,8 @@ class World:
         self.site = BootSite(self.store, self.policy(), clock=self.clock)
         self.runner = asyncio.Runner()
         self.run = self.runner.run
-        self.log = io.StringIO()
-        log.set_up(json_lines=True, stream=self.log)
+        self.log = LogLines()
+        self.events = self.log.having
 
     def policy(self, *tokens: str, **options: Any) -> ServingPolicy:
         flags = {"stateDir": str(self.directory), "hostname": "192.0.2.10", **options}
@@ -107,10 +105,6 @@ class World:
         (self.directory / ".staging").mkdir(exist_ok=True)
         return {each.release.id: each.retention for each in prune(self.store, keep=0)}
 
-    def events(self, word: str) -> list[dict[str, Any]]:
-        entries = [json.loads(line) for line in self.log.getvalue().splitlines()]
-        return [entry for entry in entries if word in entry["event"]]
-
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
@@ -118,7 +112,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     yield world
     world.site.close()
     world.runner.close()
-    log.set_up()
 
 
 def test_before_anything_is_staged_nodes_are_asked_to_come_again(world: World) -> None:

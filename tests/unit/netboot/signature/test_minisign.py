@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from support.signature_cases import DATA, ID, MINISIGN, OPENSSH, OPENSSL, SEED, fail, fail_sign
 from support.signing import Minisign
 
-from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import (
     MAX_KEY_BYTES,
     MAX_SIGNATURE_BYTES,
@@ -21,26 +20,6 @@ from ectools.netboot.signature import (
     minisign,
     verify_signature,
 )
-
-if TYPE_CHECKING:
-    pass
-
-DATA = b"what is signed"
-MINISIGN, OPENSSH, OPENSSL = SignatureFormat.MINISIGN, SignatureFormat.OPENSSH, SignatureFormat.OPENSSL
-ID = bytes(range(8))
-SEED = bytes(range(32))
-
-
-def fail(form: SignatureFormat, signature: bytes, public_key: bytes, data: bytes = DATA) -> SignatureError:
-    with pytest.raises(SignatureError) as caught:
-        verify_signature(form, data=data, signature=signature, public_key=public_key)
-    return caught.value
-
-
-def fail_sign(form: SignatureFormat, private_key: bytes) -> SignatureError:
-    with pytest.raises(SignatureError) as caught:
-        make_signature(form, data=DATA, private_key=private_key)
-    return caught.value
 
 
 def test_names_and_sizes() -> None:

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from support.signature_cases import DATA, OPENSSH, SEED, fail, fail_sign
 
-from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import (
     SignatureError,
     make_signature,
@@ -27,11 +27,6 @@ from ectools.netboot.signature import (
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-DATA = b"what is signed"
-MINISIGN, OPENSSH, OPENSSL = SignatureFormat.MINISIGN, SignatureFormat.OPENSSH, SignatureFormat.OPENSSL
-ID = bytes(range(8))
-SEED = bytes(range(32))
-
 
 @pytest.fixture(scope="module")
 def weak_rsa() -> rsa.RSAPrivateKey:
@@ -41,18 +36,6 @@ def weak_rsa() -> rsa.RSAPrivateKey:
 @pytest.fixture(scope="module")
 def good_rsa() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 2048)
-
-
-def fail(form: SignatureFormat, signature: bytes, public_key: bytes, data: bytes = DATA) -> SignatureError:
-    with pytest.raises(SignatureError) as caught:
-        verify_signature(form, data=data, signature=signature, public_key=public_key)
-    return caught.value
-
-
-def fail_sign(form: SignatureFormat, private_key: bytes) -> SignatureError:
-    with pytest.raises(SignatureError) as caught:
-        make_signature(form, data=DATA, private_key=private_key)
-    return caught.value
 
 
 def ssh_public(key: PrivateKeyTypes) -> bytes:

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from support.needs import require_tool
+from support.signature_cases import DATA, OPENSSL, fail, fail_sign
 
-from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import (
     SignatureError,
     make_signature,
@@ -33,27 +33,10 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-DATA = b"what is signed"
-MINISIGN, OPENSSH, OPENSSL = SignatureFormat.MINISIGN, SignatureFormat.OPENSSH, SignatureFormat.OPENSSL
-ID = bytes(range(8))
-SEED = bytes(range(32))
-
 
 @pytest.fixture(scope="module")
 def weak_rsa() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 2040)
-
-
-def fail(form: SignatureFormat, signature: bytes, public_key: bytes, data: bytes = DATA) -> SignatureError:
-    with pytest.raises(SignatureError) as caught:
-        verify_signature(form, data=data, signature=signature, public_key=public_key)
-    return caught.value
-
-
-def fail_sign(form: SignatureFormat, private_key: bytes) -> SignatureError:
-    with pytest.raises(SignatureError) as caught:
-        make_signature(form, data=DATA, private_key=private_key)
-    return caught.value
 
 
 def pem_private(key: PrivateKeyTypes, password: bytes | None = None) -> bytes:

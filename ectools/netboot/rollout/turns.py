@@ -1,0 +1,105 @@
+"""What is decided of rollouts turn by turn, by what is known of their groups then, and told."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from ectools.netboot.rollout.decide import abort, decide, leave
+from ectools.netboot.rollout.refusals import UnknownRolloutError, need_rollout
+from ectools.netboot.state.interface import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ectools.netboot.rollout.ends import RolloutEnds
+    from ectools.netboot.rollout.journal import RolloutJournal
+    from ectools.netboot.rollout.kept import KeptRollouts, RolloutChange
+    from ectools.netboot.rollout.members import GroupMembers
+    from ectools.netboot.rollout.model import Known, Rollout
+
+
+class RolloutTurns:
+    """The turns of one boot server's rollouts. ``know`` gives what is known of a rollout's group now,
+    ``find_release`` the id of the staged release that a tag means, or a channel.
+    """
+
+    def __init__(
+        self,
+        kept: KeptRollouts,
+        journal: RolloutJournal,
+        members: GroupMembers,
+        ends: RolloutEnds,
+        *,
+        know: Callable[[Rollout], Known],
+        find_release: Callable[[str], Awaitable[str | None]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._kept = kept
+        self._journal = journal
+        self._members = members
+        self._ends = ends
+        self._know = know
+        self._find_release = find_release
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Decide anew, for every rollout that has not ended; what cannot be kept is decided again."""
+        await self._ends.turn()
+        for group, rollout in list(self._kept.by_group.items()):
+            if rollout.has_ended:
+                # The server was killed, or the disk was full, before it was done.
+                await self._look_at_channel(await self._ends.settle(rollout))
+                continue
+            if not self._members.is_in_force(rollout.plan):
+                await self._supersede(rollout)
+                continue
+            try:
+                change = await self._kept.change(group, self._decide)
+            except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
+                continue
+            await self._act(change)
+
+    async def _look_at_channel(self, rollout: Rollout) -> None:
+        """Let a group follow its channel again that was moved since its rollout."""
+        plan = rollout.plan
+        if plan.base_id is None or plan.base is None or rollout.is_left:
+            return
+        led_to = await self._find_release(plan.base)
+        if leave(rollout, led_to) is rollout:
+            return
+
+        def change(now: Rollout | None) -> Rollout:
+            found = need_rollout(now)
+            return leave(found, led_to) if found.plan.id == plan.id else found
+
+        with contextlib.suppress(StateError, UnknownRolloutError):  # as in ``run``
+            await self._kept.change(plan.group, change)
+
+    def _decide(self, now: Rollout | None) -> Rollout:
+        rollout = need_rollout(now)
+        return decide(rollout, self._know(rollout))
+
+    async def _supersede(self, rollout: Rollout) -> None:
+        group = rollout.plan.group
+        why = self._members.explain_change(group)
+        try:
+            change = await self._kept.change(
+                group, lambda now: abort(need_rollout(now), why=why, now=self._clock())
+            )
+        except (StateError, UnknownRolloutError):  # the store has said so, or it is none any more
+            return
+        await self._act(change)
+
+    async def _act(self, change: RolloutChange) -> None:
+        """Tell what was made of a rollout here, and not what others have: they have told it."""
+        before, rollout = change.before, change.after
+        if before is None or before is rollout:
+            return
+        for node in rollout.failed.keys() - before.failed.keys():
+            await self._journal.tell(rollout, "rollout-node-failed", node=node, why=rollout.failed[node])
+        if rollout.wave > before.wave:
+            await self._journal.tell(rollout, "rollout-wave", wave=rollout.wave)
+        if rollout.has_ended:
+            self._ends.note_own(rollout)
+        await self._ends.settle(rollout)

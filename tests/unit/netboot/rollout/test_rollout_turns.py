@@ -1,0 +1,116 @@
+"""What a turn makes of rollouts: of what is known, of a fleet that says something else, of a channel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.fleet_api import MemoryStore
+from support.fleets import make_fleet
+from support.page_samples import make_boot
+from support.scenarios import run
+
+from ectools.netboot.boots.model import BootState, NodeBoot
+from ectools.netboot.rollout.decide import start_rollout
+from ectools.netboot.rollout.ends import RolloutEnds
+from ectools.netboot.rollout.journal import RolloutJournal
+from ectools.netboot.rollout.kept import KeptRollouts
+from ectools.netboot.rollout.members import GroupMembers
+from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
+from ectools.netboot.rollout.turns import RolloutTurns
+
+FLEET: dict[str, Any] = {
+    "groups": {"g": {"release": "boot-v1"}},
+    "nodes": {name: {"group": "g", "match": {"serial": name}} for name in "ab"},
+}
+PLAN = RolloutPlan(id="r", group="g", target="new", before="old", base="boot-v1")
+DONE = replace(start_rollout(PLAN), state=RolloutState.DONE, ended=5.0)
+
+
+class World:
+    """Rollouts in a store, of which others may write too; the clock stands at 1000."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.fleet = make_fleet(**FLEET)
+        self.boots: dict[str, list[NodeBoot]] = {}
+        self.withdrawn: list[str] = []
+        self.channels: dict[str, str] = {}
+        self.kept = KeptRollouts(self.store, on_change=lambda *_: None)
+        journal = RolloutJournal(self.store)
+        self.turns = RolloutTurns(
+            self.kept,
+            journal,
+            GroupMembers(fleet=lambda: self.fleet, held=lambda _: False),
+            RolloutEnds(self.kept, journal, withdraw=self._withdraw, clock=lambda: 1000.0),
+            know=self._know,
+            find_release=self._find,
+            clock=lambda: 1000.0,
+        )
+
+    async def _withdraw(self, release: str) -> None:
+        self.withdrawn.append(release)
+
+    async def _find(self, tag: str) -> str | None:
+        return self.channels.get(tag)
+
+    def _know(self, _: Rollout) -> Known:
+        return Known(nodes=frozenset("ab"), boots=self.boots, heard={}, now=1000.0)
+
+    def turn(self, rollout: Rollout) -> tuple[Rollout, list[str]]:
+        """What a turn makes of it, and the events that were told."""
+
+        async def scenario() -> None:
+            await self.kept.change("g", lambda _: rollout)
+            await self.turns.run()
+
+        run(scenario)
+        return self.kept.by_group["g"], [event.kind for event in self.store.log]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_node_that_has_failed_too_often_ends_it_and_the_release_is_withdrawn(world: World) -> None:
+    given = replace(start_rollout(replace(PLAN, max_failures=0)), taken={"a": 10.0})
+    world.boots = {"a": [replace(make_boot("a", BootState.FAILED, ago=980.0, now=1000.0), release="new")]}
+    rollout, told = world.turn(given)
+    assert (rollout.state, set(rollout.failed), rollout.is_unsettled) == (RolloutState.STOPPED, {"a"}, False)
+    assert told == ["rollout-node-failed", "rollout-stopped"]
+    assert world.withdrawn == ["new"]
+
+
+def test_a_turn_that_changes_nothing_tells_nothing(world: World) -> None:
+    assert world.turn(replace(start_rollout(PLAN), taken={"a": 999.0}))[1] == []
+
+
+def test_a_fleet_that_says_another_release_wins(world: World) -> None:
+    world.fleet = make_fleet(**{**FLEET, "groups": {"g": {"release": "boot-v2"}}})
+    rollout, told = world.turn(start_rollout(PLAN))
+    assert (rollout.state, rollout.ended) == (RolloutState.ABORTED, 1000.0)
+    assert rollout.why == "the fleet says another release of the group g than at the start"
+    assert told == ["rollout-aborted"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "leads_to", "is_left"),
+    [
+        ({"base": "channel:stable", "base_id": "old"}, "newer", True),
+        ({"base": "channel:stable", "base_id": "old"}, "old", False),
+        ({"base": "boot-v1"}, "newer", False),
+    ],
+)
+def test_a_group_follows_its_channel_again_once_that_was_moved(
+    world: World, plan: dict[str, Any], leads_to: str, is_left: bool
+) -> None:
+    world.channels = {"channel:stable": leads_to, "boot-v1": leads_to}
+    rollout, told = world.turn(replace(DONE, plan=replace(PLAN, **plan)))
+    assert (rollout.state, rollout.is_left, told) == (RolloutState.DONE, is_left, [])
+
+
+def test_what_the_server_was_killed_before_is_done_now(world: World) -> None:
+    rollout, told = world.turn(replace(DONE, is_unsettled=True))
+    assert (rollout.is_unsettled, told) == (False, ["rollout-done"])
