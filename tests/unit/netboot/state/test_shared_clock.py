@@ -11,7 +11,7 @@ import pytest
 from support.nats_servers import NATS_SERVERS, NatsServer, start_nats
 from support.shared_stores import open_shared, until, until_there
 
-from ectools.netboot.state import shared_clock
+from ectools.netboot.state import shared_clock, shared_link
 from ectools.netboot.state.connection_end import ConnectionEnd
 from ectools.netboot.state.shared_clock import FAR_SECONDS, SharedClock, read_boot_time
 
@@ -161,7 +161,7 @@ def test_hosts_that_ask_at_the_same_moment(
 def test_it_is_measured_again_and_again(
     server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ectools.netboot.state.shared_link.MEASURE_SECONDS", 0.05)
+    monkeypatch.setattr(shared_link, "MEASURE_SECONDS", 0.05)
     assert shared_clock.MEASURE_SECONDS == 60.0
 
     async def scenario() -> None:
