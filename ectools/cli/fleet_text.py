@@ -156,7 +156,7 @@ def draw_hosts(hosts: Sequence[Mapping[str, Any]], *, now: float) -> Iterator[st
                 show_text(host["address"]),
                 show_text(host["version"]),
                 _name_release(current),
-                str(len(host["releases"])),
+                str(len(host["releases"]) + host.get("left_out", 0)),
                 seen if host["up"] else f"{seen}: down",
                 _show_clock(host.get("clock_ahead")),
                 behind,

@@ -68,6 +68,7 @@ def make_host(name: str, **fields: Any) -> dict[str, Any]:
         "started": NOW - 3600,
         "seen": NOW,
         "releases": [{"id": CURRENT.id, "tag": CURRENT.tag, "marks": ["current"]}],
+        "left_out": 0,
         "behind": 0,
         "dropped": 0,
         "clock_ahead": None,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from ectools.errors import EcError, InputError, ProblemsError
+from ectools.netboot.api.guesses import TooManyTriesError
 from ectools.netboot.api.hosts import WrongHostError
-from ectools.netboot.api.rights import ForbiddenError, TooManyTriesError
+from ectools.netboot.api.rights import ForbiddenError
 from ectools.netboot.fleet.live import ContradictionError, UnknownNodeError
 from ectools.netboot.rollout.refusals import RolloutConflictError, UnknownRolloutError
 from ectools.netboot.state.interface import StateError

@@ -18,7 +18,7 @@ from ectools.netboot.api.rollouts import RolloutRoutes
 from ectools.timers import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aiohttp.typedefs import Middleware
 
@@ -45,6 +45,7 @@ def build_app(
     middlewares: list[Middleware] = [mark_busy, make_error_answers(faults)]
     if hosts is not None:
         middlewares.append(check_hosts(hosts))
+    middlewares.append(_make_turns(rights))
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(add_headers)
     Reading(view).add_routes(app)
@@ -54,3 +55,17 @@ def build_app(
     for add in mount:
         add(app, view, rights)
     return app
+
+
+def _make_turns(rights: Rights) -> Middleware:
+    """A middleware in which who sends a token waits for its turn, where it has one to wait for."""
+
+    @web.middleware
+    async def take_turns(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if "Authorization" in request.headers:
+            await rights.wait_turn(request)
+        return await handler(request)
+
+    return take_turns

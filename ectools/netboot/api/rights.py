@@ -17,12 +17,12 @@ import hmac
 import re
 import socket
 import struct
-from collections import OrderedDict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ectools import log
 from ectools.errors import EcError
+from ectools.netboot.api.guesses import TRIES_SECONDS, LookTurns, TooManyTriesError, WrongTries
 from ectools.netboot.http.slots import share_of
 from ectools.privileges import describe_user
 
@@ -39,22 +39,10 @@ SIGNED_IN_SECONDS = 12 * 3600
 USER_HEADER = "X-Every-Channel-User"
 """Who asks over the control socket, as they say: it counts where the kernel cannot say it."""
 _USER = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
-_TRIES = 10
-_TRIES_OF_ALL = 100
-_TRIES_SECONDS = 60.0
-_MAX_SHARES = 4096
 
 
 class ForbiddenError(EcError):
     """Who asks may not do that."""
-
-
-class TooManyTriesError(EcError):
-    """Wrong tokens came too often; ``seconds``: after which to come again."""
-
-    def __init__(self, message: str, *, seconds: int) -> None:
-        super().__init__(message)
-        self.seconds = seconds
 
 
 class Rights(Protocol):
@@ -72,45 +60,16 @@ class Rights(Protocol):
         """
         ...
 
+    async def wait_turn(self, request: web.Request) -> None:
+        """Until a token that the request sends is looked at; to be awaited before it is.
+
+        Raises ConnectionResetError where who asks has gone meanwhile.
+        """
+        ...
+
     def require_user(self, request: web.BaseRequest) -> str:
         """Who asks for a change. Raises ForbiddenError, TooManyTriesError."""
         ...
-
-
-class WrongTries:
-    """The wrong tokens of the last minute, by their senders' shares of an address.
-
-    Nobody is turned away for what others have sent: a share that has sent no wrong one is always looked at.
-    Where all together have sent many, one wrong token spends what a share has, so that an attacker with many
-    addresses has one guess a minute at each. ``clock`` gives Unix seconds.
-    """
-
-    def __init__(self, *, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        # Share → the times of its wrong ones; the one that sent the last stands last.
-        self._by_share: OrderedDict[str, list[float]] = OrderedDict()
-        self._of_all: deque[float] = deque(maxlen=_TRIES_OF_ALL)
-
-    def is_spent(self, share: str) -> bool:
-        """Whether nothing that comes from there is looked at for now, right or wrong."""
-        own = [at for at in self._by_share.get(share, ()) if at > self._find_start()]
-        return len(own) >= (1 if self._are_many() else _TRIES)
-
-    def note(self, share: str) -> bool:
-        """A wrong one was sent; whether that is worth a line in the log, of which there are not many."""
-        now, is_told = self._clock(), not self._are_many()
-        own = [at for at in self._by_share.pop(share, ()) if at > self._find_start()]
-        self._by_share[share] = [*own, now]
-        if len(self._by_share) > _MAX_SHARES:
-            self._by_share.popitem(last=False)
-        self._of_all.append(now)
-        return is_told
-
-    def _are_many(self) -> bool:
-        return len(self._of_all) == _TRIES_OF_ALL and self._of_all[0] > self._find_start()
-
-    def _find_start(self) -> float:
-        return self._clock() - _TRIES_SECONDS
 
 
 class SocketRights:
@@ -120,6 +79,9 @@ class SocketRights:
 
     def find_user(self, request: web.BaseRequest) -> str | None:
         return _find_peer(request)
+
+    async def wait_turn(self, request: web.Request) -> None:
+        """There is no token here."""
 
     def require_user(self, request: web.BaseRequest) -> str:
         return _find_peer(request)
@@ -134,6 +96,7 @@ class TokenRights:
     def __init__(self, tokens: Sequence[str], *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._tries = WrongTries(clock=clock)
+        self._turns = LookTurns()
         self.set_tokens(tokens)
 
     def set_tokens(self, tokens: Sequence[str]) -> None:
@@ -143,6 +106,10 @@ class TokenRights:
     @property
     def may_sign_in(self) -> bool:
         return bool(self._tokens)
+
+    async def wait_turn(self, request: web.Request) -> None:
+        if self._tokens and self._tries.is_spent(share_of(_name_peer(request))):
+            await self._turns.wait(request)
 
     def find_user(self, request: web.BaseRequest) -> str | None:
         if not self._tokens:
@@ -177,14 +144,14 @@ class TokenRights:
 
     def _is_right(self, request: web.BaseRequest, given: str) -> bool:
         share = share_of(_name_peer(request))
-        if self._tries.is_spent(share):
-            raise TooManyTriesError(
-                "wrong access tokens came too often: come again later", seconds=int(_TRIES_SECONDS)
-            )
         token = given.encode("utf-8", "surrogatepass")
         # All of them, so that the time does not tell which of them it was.
         if sum(hmac.compare_digest(token, each) for each in self._tokens):
             return True
+        if self._tries.is_spent(share):
+            raise TooManyTriesError(
+                "wrong access tokens came too often: come again later", seconds=int(TRIES_SECONDS)
+            )
         if self._tries.note(share):
             _log.warning("a wrong access token was given", peer=_name_peer(request))
         return False

@@ -83,11 +83,14 @@ class RolloutRoutes:
         return await self._answer(await self._rollouts.start(plan), status=201)
 
     def _check_hosts(self, plan: RolloutPlan, hosts: Sequence[Mapping[str, Any]]) -> None:
-        """Raises ContradictionError where a boot host that is up cannot serve what the group's nodes get."""
+        """Raises ContradictionError where a boot host that is up cannot serve what the group's nodes get.
+
+        One that has more than it tells of may have it.
+        """
         lacking = [
             f"{host['name']} has not staged {release_id}"
             for host in hosts
-            if host["up"] and not host["here"]
+            if host["up"] and not host["here"] and not host["left_out"]
             for release_id in (plan.target, plan.before)
             if release_id not in {each["id"] for each in host["releases"]}
         ]

@@ -95,9 +95,11 @@ def note_time(store: ReleaseStore, release_id: str, seconds: int) -> None:
     write_atomic(store.released_dir / release_id, f"{seconds}\n".encode())
 
 
-def forget_time(store: ReleaseStore, release_id: str) -> None:
-    """For a release that is removed. Only under the lock. Raises OSError."""
-    (store.released_dir / release_id).unlink(missing_ok=True)
+def forget_times(store: ReleaseStore) -> None:
+    """Those of releases that are not there any more. Only under the lock. Raises OSError, FileError."""
+    staged = set(store.list_ids())
+    for name in store.list_timed() - staged:
+        (store.released_dir / name).unlink(missing_ok=True)
 
 
 def _show(seconds: int) -> str:

@@ -1,4 +1,8 @@
-"""Releases that are pinned, needed by rollouts, or withdrawn: each is marked by an empty file of its id."""
+"""Releases that are pinned, needed by rollouts, or withdrawn: each is marked by an empty file of its id.
+
+That a release was withdrawn is remembered beyond it: whoever publishes it may have it staged again, years
+later. So the mark of one that is here, or that something names, stays; of the others the newest do.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,18 @@ import os
 from typing import TYPE_CHECKING
 
 from ectools.files import open_regular, sync_directory
+from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.store import ReleaseGoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Container, Iterator
     from pathlib import Path
 
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
+
+MAX_GONE_MARKS = 1000
+"""Withdrawn releases that are remembered though they are not here, of rollbacks and of rollouts each."""
 
 
 def pin(store: ReleaseStore, release_id: str) -> Release:
@@ -68,6 +76,29 @@ def reinstate(store: ReleaseStore, release_id: str) -> None:
         unmark(directory, release_id)
 
 
+def forget_withdrawn(store: ReleaseStore, *, kept: Container[str]) -> None:
+    """Drop the oldest marks of withdrawn releases that are neither staged nor ``kept``, above a bound.
+
+    Only under the lock. Raises OSError.
+    """
+    staged = set(store.list_ids())
+    for directory in (store.withdrawn_dir, store.stopped_dir):
+        gone = [each for each in _list_by_age(directory) if each not in staged and each not in kept]
+        for release_id in gone[: max(0, len(gone) - MAX_GONE_MARKS)]:
+            unmark(directory, release_id)
+
+
+def _list_by_age(directory: Path) -> list[str]:
+    """The ids that are marked there, those first that were marked longest ago."""
+    found = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # the boot server takes no lock
+                if ID_PATTERN.fullmatch(entry.name):
+                    found.append((entry.stat(follow_symlinks=False).st_mtime, entry.name))
+    return [name for _, name in sorted(found)]
+
+
 @contextlib.contextmanager
 def _writing(store: ReleaseStore) -> Iterator[None]:
     try:
@@ -82,7 +113,11 @@ def mark(directory: Path, release_id: str) -> None:
     Raises OSError, FileError.
     """
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-    os.close(open_regular(directory / release_id, flags=os.O_WRONLY | os.O_CREAT, mode=0o644, follow=False))
+    marked = open_regular(directory / release_id, flags=os.O_WRONLY | os.O_CREAT, mode=0o644, follow=False)
+    try:
+        os.utime(marked)  # of marks the oldest go
+    finally:
+        os.close(marked)
     sync_directory(directory)
     sync_directory(directory.parent)
 

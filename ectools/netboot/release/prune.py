@@ -13,8 +13,9 @@ from ectools import log
 from ectools.archive.names import MANIFEST_NAME
 from ectools.files import sync_directory
 from ectools.netboot.release.activation import recover
-from ectools.netboot.release.age import forget_time
+from ectools.netboot.release.age import forget_times
 from ectools.netboot.release.channels import list_followed
+from ectools.netboot.release.pins import forget_withdrawn
 from ectools.netboot.release.store import StoreError
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def prune_locked(store: ReleaseStore, *, keep: int, dry_run: bool = False) -> It
         if retention is Retention.REMOVED and not dry_run:
             retention = _remove(store, release)
         yield Pruned(release=release, retention=retention)
+    if not dry_run:
+        forget_times(store)
+        forget_withdrawn(store, kept=needed)
 
 
 def _remove(store: ReleaseStore, release: Release) -> Retention:
@@ -93,7 +97,6 @@ def _remove(store: ReleaseStore, release: Release) -> Retention:
         # Under the lock still, so that whoever waits for it finds the record without a name.
         (doomed / MANIFEST_NAME).unlink()
         shutil.rmtree(doomed)
-        forget_time(store, release.id)
     except BlockingIOError:
         return Retention.HELD
     finally:

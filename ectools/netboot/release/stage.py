@@ -169,9 +169,12 @@ class _Staging:
         self, release: Release, pointer: ChannelPointer | None, *, known: bool, is_current: bool
     ) -> StageOutcome:
         """Make a release that is in its place current, and its channel's, unless it was rolled back from."""
+        if self.accept_withdrawn:
+            # First: what is killed after this has the release staged the next time.
+            reinstate(self.store, release.id)
         if is_current:
-            outcome = _choose(self.store, release, known=known, accept_withdrawn=self.accept_withdrawn)
-        elif release.id in self.store.list_withdrawn() and not self.accept_withdrawn:
+            outcome = _choose(self.store, release, known=known)
+        elif release.id in self.store.list_withdrawn():
             _log.warning("this release was rolled back from; no group is given it", release=release.title)
             outcome = StageOutcome.WITHDRAWN
         else:
@@ -205,15 +208,14 @@ def _warn_of_unserved(release: Release, settings: NetbootSettings) -> None:
         )
 
 
-def _choose(store: ReleaseStore, release: Release, *, known: bool, accept_withdrawn: bool) -> StageOutcome:
+def _choose(store: ReleaseStore, release: Release, *, known: bool) -> StageOutcome:
     """Make a release that is in its place current, unless somebody went back from it."""
     if store.find_link_id("current") == release.id:
         return StageOutcome.UNCHANGED
-    if release.id in store.list_withdrawn() and not accept_withdrawn:
+    if release.id in store.list_withdrawn():
         _log.warning("this release was rolled back from; what is current stays so", release=release.title)
         return StageOutcome.WITHDRAWN
     make_current(store, release.id)
-    reinstate(store, release.id)
     return StageOutcome.REUSED if known else StageOutcome.STAGED
 
 

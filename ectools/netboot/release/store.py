@@ -5,7 +5,8 @@
     channels/<name>     what a channel was last seen to lead to, and its counter (ECP-0110)
     pinned/<id>         an empty file: this release is never collected
     released/<id>       when the release was published, in seconds since 1970, where that was signed
-    withdrawn/<id>      an empty file: somebody went back from this release; staging does not make it current
+    withdrawn/<id>      an empty file: somebody went back from this release; staging does not make it current,
+                        also when it comes again (``pins``)
     fleet/led/<id>, fleet/withdrawn/<id>
                         what rollouts need, and have gone back from; the boot server may write nowhere else,
                         and takes no lock for it (``pins``)
@@ -155,6 +156,10 @@ class ReleaseStore:
     def list_withdrawn(self) -> frozenset[str]:
         """The ids that were rolled back from, by somebody or by a rollout, staged or not."""
         return self._list_marks(self.withdrawn_dir) | self._list_marks(self.stopped_dir)
+
+    def list_timed(self) -> frozenset[str]:
+        """The ids of which it is known when they were published."""
+        return self._list_marks(self.released_dir)
 
     def find_link_id(self, name: str) -> str | None:
         """The id that the link ``current`` or ``previous`` leads to; None where there is no link."""

@@ -7,6 +7,7 @@ all else. A host that was not heard of for long is forgotten.
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +42,10 @@ MISSED_SECONDS = 86400.0
 FORGOTTEN_SECONDS = 30 * 86400.0
 MAX_HOSTS_SHOWN = 1000
 """That are shown."""
-_MAX_RELEASES = 50
-# Of a host of another version.
-_MAX_READ = 1000
+_MAX_RELEASES = 1000
+_MAX_RELEASES_BYTES = 128 << 10
+# That a host of version 0.1.0 tells of, with those that are marked: it does not say that there are more.
+_RELEASES_OF_BEFORE = 50
 
 
 class BootHosts:
@@ -154,28 +156,39 @@ class BootHosts:
             "version": __version__,
             "started": self._started,
             "seen": self._clock(),
-            "releases": [
-                {"id": each.id, "tag": each.tag, "marks": list(each.marks)}
-                for number, each in enumerate(staged)
-                if number < _MAX_RELEASES or each.marks
-            ][:_MAX_READ],
+            "releases": (told := _tell_releases(staged)),
+            "left_out": len(staged) - len(told),
             "behind": behind,
             "dropped": dropped,
             "clock_ahead": None if ahead is None else round(ahead, 1),
         }
 
 
+def _tell_releases(staged: Sequence[StagedRelease]) -> list[dict[str, Any]]:
+    """All, the newest first, or as many as others read: then those that are marked, and the newest."""
+    wanted = sorted(range(len(staged)), key=lambda number: (not staged[number].marks, number))
+    told: dict[int, dict[str, Any]] = {}
+    size = 0
+    for number in wanted[:_MAX_RELEASES]:
+        each = staged[number]
+        row = {"id": each.id, "tag": each.tag, "marks": list(each.marks)}
+        size += len(json.dumps(row))
+        if size > _MAX_RELEASES_BYTES:
+            break
+        told[number] = row
+    return [told[number] for number in sorted(told)]
+
+
 def _decode_row(value: Mapping[str, Any]) -> dict[str, Any]:
     """What a host says of itself, without what a later version has added. Raises ValueError."""
     ahead = value.get("clock_ahead")
+    releases = need_list(value.get("releases"), "releases", most=_MAX_RELEASES)
     return {
         "address": read_text(value, "address"),
         "version": read_text(value, "version"),
         "started": read_time(value, "started"),
-        "releases": [
-            _decode_release(need_mapping(each, "releases"))
-            for each in need_list(value.get("releases"), "releases", most=_MAX_READ)
-        ],
+        "releases": [_decode_release(need_mapping(each, "releases")) for each in releases],
+        "left_out": read_count(value, "left_out", otherwise=int(len(releases) >= _RELEASES_OF_BEFORE)),
         "behind": read_count(value, "behind"),
         "dropped": read_count(value, "dropped"),
         "clock_ahead": None

@@ -219,6 +219,7 @@ class _Page:
         token = (await read_form(request)).get("token", "")
         if not isinstance(self._rights, TokenRights):
             raise InputError("nobody signs in here")
+        await self._rights.wait_turn(request)
         cookie = self._rights.sign_in(request, token.strip())
         answer = _go_to("/")
         set_cookie(answer, cookie)

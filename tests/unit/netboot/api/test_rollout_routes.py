@@ -322,6 +322,7 @@ def test_another_host_has_to_have_staged_it_too() -> None:
             make_host("boot-3", releases=both[1:]),
             make_host("boot-4", releases=[]),
             make_host("boot-5", releases=[], up=False),
+            make_host("boot-6", releases=both[1:], left_out=1),  # which may be it
         ]
         status, told = await ask(client, "POST", "rollouts", START)
         assert status == 409

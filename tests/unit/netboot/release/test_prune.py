@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.staged import make_release, put_release
 
+from ectools.netboot.release import pins
 from ectools.netboot.release import prune as prune_module
 from ectools.netboot.release.age import find_time, note_time
 from ectools.netboot.release.pins import keep_led, mark, pin, reinstate, set_led, withdraw
@@ -137,6 +139,49 @@ def test_what_goes_is_told_and_what_was_known_of_it_goes_too(
     assert (record.getMessage(), record.levelname) == ("an old release was removed", "INFO")
     assert record.__dict__["fields"] == {"release": f"old ({old.id})"}
     assert find_time(store, old.id) is None
+
+
+def test_what_was_known_of_one_goes_also_where_its_removal_was_cut_off(store: ReleaseStore) -> None:
+    new = put(store, "new", staged_at=1)
+    for release_id in (new.id, OTHER):  # which a program that was killed has removed by half
+        note_time(store, release_id, 77)
+    prune(store, keep=1, dry_run=True)
+    assert store.list_timed() == {new.id, OTHER}
+    prune(store, keep=1)
+    assert store.list_timed() == {new.id}
+
+
+def name_id(number: int) -> str:
+    return f"sha256-{number:032x}"
+
+
+def test_of_withdrawn_releases_that_are_gone_the_newest_are_remembered(
+    store: ReleaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pins, "MAX_GONE_MARKS", 3)
+    staged = put(store, "staged", staged_at=1)
+    named = [name_id(number) for number in range(4)]
+    gone = [name_id(number) for number in range(10, 16)]
+    (store.state_dir / "previous").symlink_to(f"releases/{named[0]}")
+    mark(store.pinned_dir, named[1])
+    set_led(store, {named[2]})
+    store.channels_dir.mkdir()
+    known = {"counter": 1, "tag": "v1", "sums": "0" * 64, "release": named[3]}
+    (store.channels_dir / "stable").write_text(json.dumps(known))
+    for directory in (store.withdrawn_dir, store.stopped_dir):
+        # What is staged or named was marked before all others.
+        for number, release_id in enumerate([staged.id, *named, *gone]):
+            mark(directory, release_id)
+            os.utime(directory / release_id, (number, number))
+        (directory / "README").write_text("not ours")
+    mark(store.withdrawn_dir, gone[0])  # somebody has gone back from it once more
+    prune(store, keep=1, dry_run=True)
+    assert len(os.listdir(store.withdrawn_dir)) == 12
+    prune(store, keep=1)
+    stay = {staged.id, *named, "README"}
+    assert set(os.listdir(store.stopped_dir)) == {*stay, *gone[3:]}
+    assert set(os.listdir(store.withdrawn_dir)) == {*stay, gone[0], *gone[4:]}
+    assert store.list_withdrawn() == {*stay - {"README"}, gone[0], *gone[3:]}
 
 
 def test_one_that_is_served_stays_until_it_is_not(

@@ -9,7 +9,7 @@ import pytest
 from support.staged import make_release, put_release
 
 from ectools.files import FileError
-from ectools.netboot.release.age import OlderReleaseError, check_age, find_time, forget_time, note_time
+from ectools.netboot.release.age import OlderReleaseError, check_age, find_time, forget_times, note_time
 from ectools.netboot.release.checksums import (
     ChecksumsError,
     find_checksum,
@@ -129,8 +129,8 @@ def test_the_latest_time_is_kept(store: ReleaseStore) -> None:
     assert (find_time(store, ID), path.stat().st_ino) == (5, before)
     note_time(store, ID, 6)
     assert find_time(store, ID) == 6
-    forget_time(store, ID)
-    forget_time(store, ID)
+    forget_times(store)
+    forget_times(store)
     assert find_time(store, ID) is None
 
 

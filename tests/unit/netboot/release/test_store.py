@@ -14,8 +14,9 @@ from support.releases import build_settings, check_whole, release_files, snapsho
 from ectools.archive import extract as extract_module
 from ectools.errors import EcError, InputError
 from ectools.files import FileError, LockedError, sync_file_system
+from ectools.netboot.release import stage as stage_module
 from ectools.netboot.release import store as store_module
-from ectools.netboot.release.pins import pin, unpin
+from ectools.netboot.release.pins import mark, pin, unpin
 from ectools.netboot.release.prune import Retention, prune
 from ectools.netboot.release.rollback import RollbackError, roll_back
 from ectools.netboot.release.stage import Staged, StageOutcome, stage
@@ -113,6 +114,26 @@ def test_a_rollback_is_not_undone_by_the_next_refresh(store: ReleaseStore, state
     assert stage_text(state_dir, "two", accept_withdrawn=True).outcome is StageOutcome.REUSED
     assert links(store) == (two, three)
     assert not store.list_withdrawn()
+
+
+def test_what_is_accepted_is_withdrawn_no_more_whatever_comes_next(
+    store: ReleaseStore, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = stage_text(state_dir, "two").release.id
+    mark(store.stopped_dir, two)  # a rollout has gone back from what is current
+    assert stage_text(state_dir, "two", accept_withdrawn=True).outcome is StageOutcome.UNCHANGED
+    assert not store.list_withdrawn()
+    stage_text(state_dir, "one")
+    mark(store.withdrawn_dir, two)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage_module, "make_current", fail)
+        with pytest.raises(StoreError):
+            stage_text(state_dir, "two", accept_withdrawn=True)
+    assert stage_text(state_dir, "two").outcome is StageOutcome.REUSED
 
 
 def test_going_back_to_it_accepts_what_was_withdrawn(store: ReleaseStore, state_dir: Path) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support.fleet_api import CURRENT, MemoryStore
 
 from ectools.netboot.server import boot_hosts
 from ectools.netboot.server.boot_hosts import LOST_SECONDS, BootHosts
+from ectools.netboot.state.entries import encode_value
 from ectools.netboot.state.interface import StateEntry, StateUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from ectools.netboot.api.releases import StagedRelease
 
@@ -21,12 +24,19 @@ async def list_staged() -> Sequence[StagedRelease]:
     return [CURRENT]
 
 
-def make_hosts(name: str, store: MemoryStore | None, now: list[float], behind: Any = (0, 0)) -> BootHosts:
+def make_hosts(
+    name: str,
+    store: MemoryStore | None,
+    now: list[float],
+    behind: Any = (0, 0),
+    *,
+    releases: Callable[[], Awaitable[Sequence[StagedRelease]]] = list_staged,
+) -> BootHosts:
     return BootHosts(
         name,
         address=f"http://{name}",
         store=store,
-        releases=list_staged,
+        releases=releases,
         behind=lambda: behind,
         clock=lambda: now[0],
     )
@@ -105,5 +115,51 @@ def test_what_somebody_else_wrote_there_is_no_host() -> None:
         await hosts.forget()
         store.error = StateUnreachableError("away")
         await hosts.beat()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("count", "tag", "told"),
+    [(60, "v", 60), (1003, "v", 1000), (1000, "v" * 128, 641)],
+    ids=["more than before", "too many", "too long"],
+)
+def test_a_host_tells_of_all_that_it_has_or_how_many_more(count: int, tag: str, told: int) -> None:
+    staged = [
+        replace(
+            CURRENT, id=f"sha256-{number:032x}", tag=tag, marks=("pinned",) if number == count - 1 else ()
+        )
+        for number in range(count)
+    ]
+
+    async def list_many() -> Sequence[StagedRelease]:
+        return staged
+
+    async def scenario() -> None:
+        store, now = MemoryStore(), [100.0]
+        await make_hosts("boot-2", store, now, releases=list_many).beat()
+        _, row = await make_hosts("boot-1", store, now).describe()
+        assert len(row["releases"]) == pytest.approx(told, rel=0.02)
+        assert row["left_out"] == count - len(row["releases"])
+        # The newest first, and the oldest, which is marked, is not what is left out.
+        ids = [each["id"] for each in row["releases"]]
+        assert ids == [*(each.id for each in staged[: len(ids) - 1]), staged[-1].id]
+        entry = store.entries["hosts/boot-2"]
+        encode_value("the row", entry.value)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("count", "left_out"), [(49, 0), (50, 1)])
+def test_a_host_of_before_may_have_more_than_it_tells_of(count: int, left_out: int) -> None:
+    async def scenario() -> None:
+        store, now = MemoryStore(), [100.0]
+        await make_hosts("boot-2", store, now).beat()
+        row = dict(store.entries["hosts/boot-2"].value)
+        del row["left_out"]
+        row["releases"] = [{"id": CURRENT.id, "tag": None, "marks": []}] * count
+        await store.put("hosts/boot-2", row)
+        _, row = await make_hosts("boot-1", store, now).describe()
+        assert row["left_out"] == left_out
 
     asyncio.run(scenario())

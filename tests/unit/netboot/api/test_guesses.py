@@ -1,0 +1,103 @@
+"""Who sends wrong tokens waits for a turn; who has gone keeps no place, and who sends right ones gets in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from support.api_tcp import run
+from support.fleet_api import TOKEN, Api
+
+from ectools.netboot.api import guesses
+from ectools.netboot.api.app import build_app
+from ectools.netboot.api.guesses import LOOK_SECONDS, LookTurns
+from ectools.netboot.api.listeners import AppListener
+from ectools.netboot.http.listen import bind_listener
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from socket import socket
+
+    import pytest
+
+
+@contextlib.asynccontextmanager
+async def listening(api: Api) -> AsyncIterator[int]:
+    """The port of the API, where the token is asked for."""
+    bound: list[socket] = []
+
+    def bind() -> socket:
+        bound.append(bind_listener("127.0.0.1", 0))
+        return bound[0]
+
+    app = lambda: build_app(api.view, api.token_rights, api.hub)  # noqa: E731
+    listener = AppListener(app, bind=bind, what="the status listener", where="")
+    await listener.keep_open()
+    try:
+        yield bound[0].getsockname()[1]
+    finally:
+        api.hub.close()
+        await listener.close()
+
+
+def make_request(token: str) -> bytes:
+    fields = f"Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+    return f"POST /api/v1/nodes/nuc-07/hold HTTP/1.1\r\n{fields}Content-Length: 2\r\n\r\n{{}}".encode()
+
+
+async def ask(port: int, token: str) -> int:
+    """The status."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(make_request(token))
+    status = int((await reader.readline()).split()[1])
+    writer.close()
+    return status
+
+
+def find_turns(api: Api) -> LookTurns:
+    return api.token_rights._turns
+
+
+def test_a_right_token_gets_in_while_others_of_the_address_guess() -> None:
+    async def scenario() -> None:
+        api = Api()
+        async with listening(api) as port:
+            assert [await ask(port, "guess") for _ in range(10)] == [403] * 10
+            begun = time.monotonic()
+            guesses = [asyncio.create_task(ask(port, f"guess-{number}")) for number in range(20)]
+            await asyncio.sleep(LOOK_SECONDS)
+            assert await ask(port, TOKEN) == 200
+            assert {await each for each in guesses} == {429}
+            # However fast they come: each look is so long after the one before.
+            assert time.monotonic() - begun >= 20 * LOOK_SECONDS
+            assert len(find_turns(api)) == 0
+
+    run(scenario)
+
+
+def test_who_has_hung_up_keeps_no_place_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guesses, "LOOK_SECONDS", 1000.0)
+
+    async def count(api: Api, wanted: int) -> None:
+        async with asyncio.timeout(30):
+            while len(find_turns(api)) != wanted:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.01)
+
+    async def scenario() -> None:
+        api = Api()
+        async with listening(api) as port:
+            for _ in range(10):
+                await ask(port, "guess")
+            writers = []
+            for _ in range(50):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(make_request("guess"))
+                writers.append(writer)
+            await count(api, 49)  # the first one was looked at
+            for writer in writers:
+                writer.transport.abort()
+            await count(api, 0)
+
+    run(scenario)
