@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -46,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vmtest": ("ectools.cli.vmtest", "Run the NixOS VM tests of a flake."),
     "proposals": ("ectools.cli.proposals", "Lint, list and start evolution proposals."),
 }
+_UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 DOCS_URL = "https://every.channel"
 """Where the documentation is."""
 
@@ -69,10 +71,20 @@ def run_command(command: click.Command, *, prog_name: str) -> int:
     """
     if (variable := completion_variable(prog_name)) in os.environ:
         return _complete(command, prog_name, variable)
+    _open_standard_streams()
     # A command that serves chooses otherwise when it begins to (``log_format``).
     log.set_up(json_lines=False)
     with _ended_by_exception():
         return _guard(lambda: command.main(prog_name=prog_name, standalone_mode=False), prog_name)
+
+
+def _open_standard_streams() -> None:
+    """``/dev/null`` for each that was closed: else the next file or socket would be taken for it."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mode = "w" if descriptor else "r"
+            # The lowest number that is free is that one: those before it are open by now.
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as the program runs
 
 
 def _complete(command: click.Command, prog_name: str, variable: str) -> int:
@@ -132,12 +144,35 @@ def _guard(call: Callable[[], object], prog_name: str) -> int:  # noqa: PLR0911 
         _report(error, prog_name)
         return error.exit_code
     except BrokenPipeError:
-        # Keep the interpreter from complaining at exit of what it cannot flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_output()
+        return 1
+    except OSError as error:
+        if (described := _describe(error)) is None:
+            raise
+        _report(described, prog_name)
         return 1
     except KeyboardInterrupt:
         return 130
     return status if isinstance(status, int) else 0
+
+
+def _describe(error: OSError) -> EcError | None:
+    """What the system has against a file that is not looked at any closer, or a full disk; else None."""
+    if isinstance(error.filename, str | bytes):
+        return EcError(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    if error.errno not in _UNWRITTEN:
+        return None
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _leave_output()
+    hint = "look at where standard output goes, and at the file system of temporary files"
+    return EcError(f"what was to be written could not be: {error.strerror}", hint=hint)
+
+
+def _leave_output() -> None:
+    """Keep the interpreter from complaining at exit of what it cannot flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(error: EcError, prog_name: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ectools.vm.checks import find_argument_name
 from ectools.vm.optstring import escape_option, split_options_string
 from ectools.vm.settings import KvmPolicy
 
@@ -70,7 +71,7 @@ def build_qemu_argv(
         "-blockdev", _blockdev(settings),
         "-device", "virtio-blk-pci,drive=disk0",
         # QEMU refuses two of them; one in extraArgs is a person's decision.
-        *([] if "-sandbox" in settings.extra_args else ["-sandbox", SANDBOX]),
+        *([] if "-sandbox" in map(find_argument_name, settings.extra_args) else ["-sandbox", SANDBOX]),
         *settings.extra_args,
     ]  # fmt: skip
 

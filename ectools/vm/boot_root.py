@@ -6,6 +6,7 @@ A guest that gets a kernel which was cut off shows nothing: iPXE jumps into what
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
@@ -28,21 +29,33 @@ def check_boot_root(boot: Boot) -> None:
     root = boot.http.root
     if root is None:
         return
-    if not root.is_dir():
-        what = "is not a directory" if os.path.lexists(root) else "does not exist"
+    what = _find_kind(root, hint=f"{_OPTION}: let uid {os.geteuid()} read it")
+    if what is None or not stat.S_ISDIR(what):
         raise InputError(
-            f"{root}: {what}", hint=f"{_OPTION} is the directory with kernel, initrd and {NETBOOT_NAME}"
+            f"{root}: {'is not a directory' if os.path.lexists(root) else 'does not exist'}",
+            hint=f"{_OPTION} is the directory with kernel, initrd and {NETBOOT_NAME}",
         )
     if not os.access(root, os.R_OK | os.X_OK):
         raise InputError(
             f"{root}: cannot be read by this user", hint=f"{_OPTION}: let uid {os.geteuid()} read it"
         )
     script = root / NETBOOT_NAME
-    if boot.chain is None and not script.is_file():
-        raise InputError(
-            f"{script}: there is no such file", hint=f"{_OPTION} needs it: the guest goes on to it"
-        )
+    if boot.chain is None:
+        hint = f"{_OPTION} needs it: the guest goes on to it"
+        what = _find_kind(script, hint=hint)
+        if what is None or not stat.S_ISREG(what):
+            raise InputError(f"{script}: there is no such file", hint=hint)
     _check_kernel(root / "kernel")
+
+
+def _find_kind(path: Path, *, hint: str) -> int | None:
+    """The mode of what is there; None for nothing, as for a link to nothing. Raises InputError."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be looked at: {error.strerror}", hint=hint) from error
 
 
 def _check_kernel(path: Path) -> None:

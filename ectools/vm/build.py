@@ -10,6 +10,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ectools.ipxe.language import NETBOOT_NAME
 from ectools.parsing import ListenAddress, check_boot_url, check_path, check_secret_path
 from ectools.vm import checks
 from ectools.vm.boot_script import HOST_IN_GUEST
@@ -30,9 +31,12 @@ from ectools.vm.settings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ectools.parsing import Problems
+
+# What a guest is given of the boot HTTP server's directory.
+_SERVED = ("kernel", "initrd", NETBOOT_NAME)
 
 
 def build_guest_settings(raw: Mapping[str, Any], problems: Problems) -> GuestSettings | None:
@@ -57,10 +61,9 @@ def build_guest_settings(raw: Mapping[str, Any], problems: Problems) -> GuestSet
     boot = _build_boot(raw["boot"], problems, paths=paths, state_dir=state_dir)
     lan = _build_lan(raw["lan"], problems)
     shutdown = _build_shutdown(raw["shutdown"], problems)
-    extra_args = tuple(
-        take(f"extraArgs[{index}]", argument, checks.check_argument)
-        for index, argument in enumerate(raw["extraArgs"])
-    )
+    extra_args = _build_extra_args(raw["extraArgs"], problems)
+    if boot is not None:
+        _check_apart(disk, boot, state_dir, paths=paths)
     if problems.found or boot is None:
         return None
     return GuestSettings(
@@ -126,6 +129,36 @@ class _Paths:
 
     def take_optional(self, option: str, text: str | None) -> Path | None:
         return None if text is None else self.take(option, text)
+
+    def is_rejected(self, path: Path) -> bool:
+        return not self._rejected.isdisjoint([path, *path.parents])
+
+    def are_one(self, path: Path, other: Path) -> bool:
+        """Whether both name one file, as far as their texts say it; one that is rejected is none."""
+        if self.is_rejected(path) or self.is_rejected(other):
+            return False
+        return path.parts[1:] == other.parts[1:]  # two slashes at the beginning are one
+
+    def refuse(self, option: str, path: Path, message: str, expected: str) -> None:
+        self._problems.add(option, str(path), message, expected)
+
+
+def _check_apart(disk: Disk, boot: Boot, state_dir: Path, *, paths: _Paths) -> None:
+    """The disk, and the files that the guest boots from: none is written over, or is another's directory."""
+    net, root = boot.user_net, boot.http.root
+    boot_file = net.tftp_dir / net.boot_filename
+    own = "a file of its own"
+    directories = (state_dir, net.tftp_dir, *([] if root is None else [root]))
+    if any(paths.are_one(disk.path, each) for path in directories for each in (path, *path.parents)):
+        paths.refuse("disk.path", disk.path, "is a directory of other options", own)
+    elif not paths.is_rejected(disk.path) and any(
+        paths.are_one(path, boot_file) for path in (disk.path, disk.lock)
+    ):
+        message = "is the boot file in boot.userNet.tftpDir as well, which is written at every start"
+        paths.refuse("disk.path", disk.path, message, own)
+    if root is not None and any(paths.are_one(root / name, boot_file) for name in _SERVED):
+        message = "is a file of boot.http.root, and would be written over"
+        paths.refuse("boot.userNet.bootFilename", Path(net.boot_filename), message, "another name")
 
 
 def _build_boot(raw: Mapping[str, Any], problems: Problems, *, paths: _Paths, state_dir: Path) -> Boot | None:
@@ -204,6 +237,16 @@ def _build_lan(raw: Mapping[str, Any], problems: Problems) -> Lan | None:
         return None
     mode = MacvtapMode(macvtap["mode"])
     return Lan(model=model, macvtap=Macvtap(interface=interface, name=name, mode=mode, mac_address=mac))
+
+
+def _build_extra_args(arguments: Sequence[str], problems: Problems) -> tuple[str, ...]:
+    name = ""
+    for index, argument in enumerate(arguments):
+        rule = functools.partial(checks.check_argument_value, name)
+        if problems.accepts(f"extraArgs[{index}]", argument, rule):
+            problems.check(f"extraArgs[{index}]", argument, checks.check_argument)
+        name = checks.find_argument_name(argument)
+    return tuple(arguments)
 
 
 def _build_shutdown(raw: Mapping[str, Any], problems: Problems) -> Shutdown:

@@ -28,7 +28,8 @@ _MACHINE = re.compile(
     rf"(?:[A-Za-z0-9][A-Za-z0-9.+_-]*|[A-Za-z0-9._-]+={_VALUE})(?:,[A-Za-z0-9._-]+(?:={_VALUE})?)*"
 )
 _BOOT = re.compile(rf"(?:[a-p]+|[a-z-]+={_VALUE})(?:,[a-z-]+={_VALUE})*")
-_SIZE = re.compile(r"([1-9][0-9]*(?:\.[0-9]+)?)([KMGTkmgt]?)", re.ASCII)
+# Of bytes there is no half.
+_SIZE = re.compile(r"([1-9][0-9]*(?:\.[0-9]+(?=[KMGTkmgt]))?)([KMGTkmgt]?)", re.ASCII)
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,30}[A-Za-z0-9])?", re.ASCII)
 _LINK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,14}", re.ASCII)
 # iPXE reads the name as a relative URI and expands ${…} in it; QEMU's TFTP server serves one directory.
@@ -51,7 +52,9 @@ _REFUSED_ARGS = {
     "-enable-kvm": "the accelerator is chosen by enableKvm",
     "-daemonize": "QEMU stays a child of the runner",
     "-S": "the runner waits for the guest to run",
+    "-preconfig": "the runner waits for the guest to run",
 }
+_MACHINE_ARGS = {"-machine", "-M"}
 
 
 def check_name(name: str) -> None:
@@ -187,8 +190,18 @@ def check_mac(address: str) -> None:
         raise BadValueError("a unicast address: 02:ec:00:00:00:01", message="not an address of one station")
 
 
+def find_argument_name(argument: str) -> str:
+    """The name of one of QEMU's arguments, which may be written with one dash or with two; else empty."""
+    return "-" + argument.lstrip("-") if argument.startswith("-") else ""
+
+
 def check_argument(argument: str) -> None:
-    """One of the user's own arguments to QEMU, which may be written with one dash or with two."""
-    name = "-" + argument.lstrip("-") if argument.startswith("-") else argument
-    if name in _REFUSED_ARGS:
-        raise BadValueError(f"another argument: {_REFUSED_ARGS[name]}", message="refused")
+    """One of the user's own arguments to QEMU."""
+    if (reason := _REFUSED_ARGS.get(find_argument_name(argument))) is not None:
+        raise BadValueError(f"another argument: {reason}", message="refused")
+
+
+def check_argument_value(name: str, value: str) -> None:
+    """What follows the argument ``name``: QEMU takes a second ``-machine`` for more of the first."""
+    if name in _MACHINE_ARGS and any(part.startswith("accel=") for part in split_options_string(value)):
+        raise BadValueError(f"no accel=: {_REFUSED_ARGS['-accel']}", message="refused")

@@ -38,7 +38,7 @@ def hold_disk(disk: Disk, *, image_program: str) -> Iterator[None]:
     LockedError.
     """
     _make_directory(disk.path.parent)
-    with hold_lock(disk.path.with_name(f"{disk.path.name}.lock"), what=f"the disk {disk.path}"):
+    with hold_lock(disk.lock, what=f"the disk {disk.path}"):
         _remove_leftovers(disk.path)
         if not os.path.lexists(disk.path):
             _create(disk, image_program=image_program)

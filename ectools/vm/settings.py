@@ -54,6 +54,11 @@ class Disk:
     path: Path
     size: str
 
+    @property
+    def lock(self) -> Path:
+        """The file by which one runner at a time has the disk."""
+        return self.path.with_name(f"{self.path.name}.lock")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:

@@ -10,7 +10,7 @@ let
   follow = config.services.every-channel.runner.follow;
   cfg = follow.disk;
   path = "services.every-channel.runner.follow.disk";
-  state = "every-channel/node";
+  state = "every-channel/disk";
   update = "every-channel-update";
   booted = "every-channel-disk-boot";
   esp = config.boot.loader.efi.efiSysMountPoint;

@@ -188,7 +188,7 @@ in
       // lib.optionalAttrs cfg.disk.enable {
         FOLLOW_DISK_BOOT = diskBoot;
         FOLLOW_INSTALLED = "${./follow-installed.sh}";
-        FOLLOW_STATE = "/var/lib/every-channel/node";
+        FOLLOW_STATE = "/var/lib/every-channel/disk";
         FOLLOW_ESP = config.boot.loader.efi.efiSysMountPoint;
         FOLLOW_TRIES = toString cfg.disk.tries;
         FOLLOW_RUNNING = "/run/booted-system";
@@ -227,7 +227,7 @@ in
       # A kernel and an initrd, in memory: whether there is room for them the program looks at.
       // lib.optionalAttrs (!cfg.kexec) { MemoryMax = if cfg.disk.enable then "512M" else "64M"; }
       // lib.optionalAttrs cfg.disk.enable {
-        StateDirectory = "every-channel/node";
+        StateDirectory = "every-channel/disk";
         StateDirectoryMode = "0700";
         ReadWritePaths = [ config.boot.loader.efi.efiSysMountPoint ];
       }

@@ -161,11 +161,11 @@ leave_report() {
   mkdir -p "$root/$STATE/report"
   replace_file "$root/$STATE/report/first-boot" "${boot_words[*]}"
   # What the system on the disk shows the boot server, and which release it came with (disk-boot.sh).
-  mkdir -p "$root/$STATE/node"
-  replace_file "$root/$STATE/node/credential" \
+  mkdir -p "$root/$STATE/disk"
+  replace_file "$root/$STATE/disk/credential" \
     "$(printf '%s %s\n' node "${plan[node]}" url "$boot_server" token "$boot_token")"
-  if [ ! -e "$root/$STATE/node/systems" ]; then
-    replace_file "$root/$STATE/node/systems" "${plan[system]} ${boot_release:-unknown}"
+  if [ ! -e "$root/$STATE/disk/systems" ]; then
+    replace_file "$root/$STATE/disk/systems" "${plan[system]} ${boot_release:-unknown}"
   fi
 }
 

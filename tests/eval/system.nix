@@ -76,6 +76,21 @@ in
   diskUnits = flake.lib.filterAttrs (name: _: builtins.match "every-channel-(update|disk-boot).*" name != null) (
     builtins.mapAttrs (_: unit: unit.text) system.config.systemd.units
   );
+  # Of each service with directories that systemd makes for it: whose they are, and which.
+  ownDirectories =
+    let
+      list = value: flake.lib.concatMap (flake.lib.splitString " ") (flake.lib.toList value);
+    in
+    flake.lib.filterAttrs (_: found: found.directories != [ ]) (
+      builtins.mapAttrs (_: service: {
+        user = service.serviceConfig.User or "root";
+        directories =
+          map (name: "state:${name}") (list (service.serviceConfig.StateDirectory or [ ]))
+          ++ map (name: "runtime:${name}") (list (service.serviceConfig.RuntimeDirectory or [ ]));
+      }) (
+        flake.lib.filterAttrs (name: _: flake.lib.hasPrefix "every-channel" name) system.config.systemd.services
+      )
+    );
   reportUnit = system.config.systemd.units."every-channel-report.service".unit;
   reportInitrd = {
     inherit (stage1.units."every-channel-report-running.service") text unit;

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.hosts import merge
 from support.systems import Systems
 
 MODULES = Path(__file__).parents[2] / "nix/modules"
@@ -191,6 +192,19 @@ def test_who_has_systemd_boot_follows_on_its_disk(systems: Systems) -> None:
     assert "Group=every-channel-report" in booted
     arguments = systems.evaluate("config.boot.kernelParams", config)
     assert {"panic=10", "boot.panic_on_fail"} <= set(arguments)
+
+
+@pytest.mark.nix
+def test_no_directory_belongs_to_services_of_two_users(systems: Systems) -> None:
+    # systemd gives a directory, with all that is in it, to the user of whichever service it starts.
+    publisher = {"node": {"enable": True, "package": {"package": "hello"}}, "install": {"enable": True}}
+    config = merge(configure_disk(), configure(kexec=True), {"services": {"every-channel": publisher}})
+    owners: dict[str, set[str]] = {}
+    for found in systems.evaluate("ownDirectories", config).values():
+        for directory in found["directories"]:
+            owners.setdefault(directory, set()).add(found["user"])
+    assert len(owners) > 4
+    assert {directory: users for directory, users in owners.items() if len(users) > 1} == {}
 
 
 @pytest.mark.nix

@@ -231,12 +231,12 @@ def describe_installed(disk: Disk, directory: Path) -> dict[str, Any]:
             "marker": (root / "var/lib/every-channel/installed").read_text(),
             "report": (report / "first-boot").read_text(),
             "credential": dict(
-                line.split() for line in (report.parent / "node/credential").read_text().splitlines()
+                line.split() for line in (report.parent / "disk/credential").read_text().splitlines()
             ),
-            "came_with": (report.parent / "node/systems").read_text(),
+            "came_with": (report.parent / "disk/systems").read_text(),
             "modes": [
                 oct(path.stat().st_mode & 0o777)
-                for path in (report, report / "first-boot", report.parent / "node/credential")
+                for path in (report, report / "first-boot", report.parent / "disk/credential")
             ],
         }
     with disk.mounted(directory, label="EC-BOOT") as esp:

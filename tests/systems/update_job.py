@@ -145,9 +145,9 @@ def run_update_job(flake: Flake, lab: Lab, directory: Path, tell: Callable[[str]
         assert watch.boot.install is not None
     root = Root(image)
     # Nothing of what was there before, but the machine's own keys.
-    assert root.read("/var/lib/every-channel/node/systems") == f"{systems[1]} {ids[1]}\n"
-    assert not root.has("/var/lib/every-channel/node/bad")
-    assert not root.has("/var/lib/every-channel/node/pending")
+    assert root.read("/var/lib/every-channel/disk/systems") == f"{systems[1]} {ids[1]}\n"
+    assert not root.has("/var/lib/every-channel/disk/bad")
+    assert not root.has("/var/lib/every-channel/disk/pending")
     assert "order first\n" not in root.read("/var/lib/every-channel/installed")
     return Updated(tuple(systems), watch.seconds, stopped, told, hung)
 

@@ -92,6 +92,49 @@ def test_a_reader_that_goes_away_gets_no_complaint() -> None:
     assert (done.stdout, done.stderr) == ("1\n", "")
 
 
+@pytest.mark.parametrize("arguments", [["proposals", "list"], ["completion", "bash"], ["docs", "--help"]])
+def test_a_full_disk_below_standard_output_is_a_failure_in_words(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ectools.cli.main", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    message, hint = done.stderr.splitlines()
+    assert message == "ectools: what was to be written could not be: No space left on device"
+    assert hint.startswith("  hint: ")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_was_closed_is_none_for_which_another_file_is_taken(
+    closed: str, tmp_path: Path
+) -> None:
+    program = (
+        "import os, sys; from ectools.cli.main import run_command; import click\n"
+        f"path = {str(tmp_path / 'number')!r}\n"
+        "def look():\n with open(path, 'w') as file: print(file.fileno(), file=file)\n"
+        "sys.argv = ['x']; sys.exit(run_command(click.command(look), prog_name='x'))"
+    )
+    script = f'exec {sys.executable} -c "$0" {closed}'
+    done = subprocess.run(
+        ["bash", "-c", script, program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert int((tmp_path / "number").read_text()) > 2
+
+
+@pytest.mark.parametrize("arguments", [["init", "-o"], ["schema", "export", "-o"], ["schema", "diff"]])
+def test_a_name_that_the_system_does_not_take_is_an_error_with_that_name(arguments: list[str]) -> None:
+    name = "x" * 300
+    done = ectools(*arguments, name, *([name] if "diff" in arguments else []))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"ectools: {name}: File name too long\n"
+
+
 def test_bash_completes_commands() -> None:
     script = "COMP_WORDS='ectools do' COMP_CWORD=1 _ECTOOLS_COMPLETE=bash_complete ectools"
     done = subprocess.run(

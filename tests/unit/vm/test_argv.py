@@ -99,6 +99,8 @@ def test_extra_args_come_last_and_in_order(settings_of: Callable[..., GuestSetti
 
 def test_a_sandbox_of_extra_args_replaces_the_default_one(settings_of: Callable[..., GuestSettings]) -> None:
     assert options(build(settings_of({"extraArgs": ["-sandbox", "off"]})), "sandbox") == ["off"]
+    argv = build(settings_of({"extraArgs": ["--sandbox", "off"]}))
+    assert "-sandbox" not in argv
 
 
 # Text that a schema and checks.py let through, with what option strings, JSON and shells trip over.

@@ -101,6 +101,7 @@ WRONG: list[tuple[str, Any]] = [
     ("shutdown.terminateSeconds", 10**9),
     ("extraArgs[0]", ["-daemonize"]),
     ("extraArgs[0]", ["--accel"]),
+    ("extraArgs[0]", ["-preconfig"]),
     ("extraArgs[1]", ["-s", "-S"]),
 ]
 

@@ -380,3 +380,54 @@ def test_a_document_that_the_schema_takes_is_built_and_used_or_said_to_be_wrong(
     argv = build_qemu_argv(settings, accelerator=accelerator, qmp_fd=3, tap=tap)
     assert f"accel={accelerator}" in argv[argv.index("-machine") + 1].split(",")
     assert argv.count("-netdev") == (1 if settings.lan is None else 2)
+
+
+TFTP = "/var/lib/every-channel/ipxe-qemu/tftp"
+IS_BOOT_FILE = "is the boot file in boot.userNet.tftpDir as well, which is written at every start"
+IS_DIRECTORY = "is a directory of other options"
+
+
+@pytest.mark.parametrize(
+    ("change", "option", "message"),
+    [
+        ({"disk": {"path": f"{TFTP}/undionly.kpxe"}}, "disk.path", IS_BOOT_FILE),
+        ({"disk": {"path": f"/{TFTP}/./undionly.kpxe"}}, "disk.path", IS_BOOT_FILE),
+        (
+            {"disk": {"path": f"{TFTP}/a"}, "boot": {"userNet": {"bootFilename": "a.lock"}}},
+            "disk.path",
+            IS_BOOT_FILE,
+        ),
+        ({"disk": {"path": TFTP}}, "disk.path", IS_DIRECTORY),
+        ({"disk": {"path": "/"}}, "disk.path", IS_DIRECTORY),
+        ({"disk": {"path": "/srv/netboot"}}, "disk.path", IS_DIRECTORY),
+        (
+            {"boot": {"userNet": {"tftpDir": "/srv/netboot", "bootFilename": "netboot.ipxe"}}},
+            "boot.userNet.bootFilename",
+            "is a file of boot.http.root, and would be written over",
+        ),
+    ],
+)
+def test_no_file_is_written_over_by_another_option(
+    change: dict[str, Any], option: str, message: str, settings_of: Callable[..., GuestSettings]
+) -> None:
+    ((found, said, _),) = find_problems(settings_of, change)
+    assert (found, said.partition(":")[0]) == (option, message)
+
+
+def test_files_may_lie_side_by_side(settings_of: Callable[..., GuestSettings]) -> None:
+    settings_of({"disk": {"path": f"{TFTP}/disk"}, "boot": {"userNet": {"tftpDir": "/srv/netboot"}}})
+
+
+def test_what_is_made_of_a_rejected_path_is_said_once(settings_of: Callable[..., GuestSettings]) -> None:
+    change = {"stateDir": "a", "disk": {"path": "a/tftp/b"}, "boot": {"userNet": {"bootFilename": "b"}}}
+    assert {found[0] for found in find_problems(settings_of, change)} == {"stateDir"}
+
+
+@pytest.mark.parametrize("name", ["-machine", "--machine", "-M"])
+def test_arguments_of_ones_own_bring_no_accelerator_back(
+    name: str, settings_of: Callable[..., GuestSettings]
+) -> None:
+    (found,) = find_problems(settings_of, {"extraArgs": [name, "usb=on,accel=kvm"]})
+    said = 'refused: "usb=on,accel=kvm"'
+    assert found == ("extraArgs[1]", said, "no accel=: the accelerator is chosen by enableKvm")
+    settings_of({"extraArgs": [name, "usb=on,graphics=accel,,accel=kvm", "-device", "accel=kvm"]})

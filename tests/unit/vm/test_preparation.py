@@ -186,6 +186,7 @@ def test_a_root_that_is_none_is_named(
         ("missing", "does not exist"),
         ("file", "is not a directory"),
         ("dangling", "is not a directory"),
+        ("x" * 300, "cannot be looked at: File name too long"),
     ):
         with pytest.raises(InputError, match=f"{name}: {what}"):
             check(name)
@@ -225,6 +226,9 @@ def test_a_root_needs_no_script_where_the_guest_goes_elsewhere(
 ) -> None:
     http = {"root": str(tmp_path)}
     with pytest.raises(InputError, match=r"netboot\.ipxe: there is no such file"):
+        check_boot_root(settings_of({"boot": {"http": http}}).boot)
+    (tmp_path / "netboot.ipxe").symlink_to("x" * 300)
+    with pytest.raises(InputError, match=r"netboot\.ipxe: cannot be looked at: File name too long"):
         check_boot_root(settings_of({"boot": {"http": http}}).boot)
     check_boot_root(settings_of({"boot": {"http": http, "chainUrl": "http://a/x"}}).boot)
 

@@ -113,7 +113,7 @@ REJECTED: list[tuple[Callable[[Any], object], str, str, list[Any]]] = [
         DISK,
         [
             *("", "0", "511", "0.4K", "16 GB", "016G", "1.G", "16P", "-1", "1e9", "٣G"),
-            *("2049T", "2048.1T", str(2 * 1024**5 + 2), "9" * 400, "16GB"),
+            *("2049T", "2048.1T", "1000.5", str(2 * 1024**5 + 2), "9" * 400, "16GB"),
         ],
     ),
     (checks.check_seconds, "too long", "seconds, at most 604800", [WEEK + 1]),
