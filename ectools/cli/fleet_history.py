@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from ectools.cli.fleet_looks import Looks
 from ectools.cli.fleet_socket import open_client, socket_option
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _AT_ONCE = 1000
@@ -84,7 +85,8 @@ def hosts(*, sock: Path | None, as_json: bool) -> int:
 
     CLOCK holds a host's own clock against that of NATS, by which all of them go: more than some seconds ahead
     or behind is for NTP to mend. BEHIND is how much of what a host has written the others do not have yet.
-    The exit status is 0 where all are up and none is behind, and 1 otherwise.
+    Below are the releases that groups are to boot and a host has not staged: nodes that ask there get what
+    they ran before, or wait. The exit status is 0 where all are up and none is behind or lacks one, else 1.
     """
     from ectools.cli.fleet_text import draw_hosts
 
@@ -94,7 +96,12 @@ def hosts(*, sock: Path | None, as_json: bool) -> int:
     else:
         for line in draw_hosts(answer["hosts"], now=answer["now"]):
             click.echo(line)
-    return 0 if all(host["up"] and not host["behind"] for host in answer["hosts"]) else 1
+    return 0 if all(map(_is_well, answer["hosts"])) else 1
+
+
+def _is_well(host: Mapping[str, Any]) -> bool:
+    # A boot server of before does not say what a host lacks.
+    return host["up"] and not host["behind"] and not host.get("lacks")
 
 
 HISTORY_COMMANDS = (boots, log, hosts)

@@ -144,7 +144,7 @@ def _strip_colour(number: int, colour: bool) -> int | None:
 
 
 def draw_hosts(hosts: Sequence[Mapping[str, Any]], *, now: float) -> Iterator[str]:
-    """A line a boot host, below a title, in columns."""
+    """A line a boot host, below a title, in columns; and one for each release that it lacks."""
     table = [("HOST", "ADDRESS", "VERSION", "RELEASE", "STAGED", "SEEN", "CLOCK", "BEHIND")]
     for host in hosts:
         current = next((each for each in host["releases"] if "current" in each["marks"]), None)
@@ -165,6 +165,11 @@ def draw_hosts(hosts: Sequence[Mapping[str, Any]], *, now: float) -> Iterator[st
     widths = [max(len(line[column]) for line in table) for column in range(7)]
     for *cells, last in table:
         yield "  ".join([*(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)), last])
+    tags = {each["id"]: each["tag"] for host in hosts for each in host["releases"] if each["tag"]}
+    for host in hosts:
+        for each in host.get("lacks", ()):
+            release, groups = tags.get(each["release"], each["release"]), ", ".join(each["groups"])
+            yield show_text(f"{host['name']} has not staged {release}, which is for {groups}")
 
 
 def _show_clock(ahead: float | None) -> str:

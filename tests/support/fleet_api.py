@@ -73,6 +73,7 @@ def make_host(name: str, **fields: Any) -> dict[str, Any]:
         "dropped": 0,
         "clock_ahead": None,
         "here": False,
+        "lacks": [],
         "up": True,
         **fields,
     }

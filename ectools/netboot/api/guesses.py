@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 TRIES_SECONDS = 60.0
-LOOK_SECONDS = 0.1
+GUESS_SECONDS = 0.1
 """From one look at a token of those who have sent wrong ones to the next."""
 _TRIES = 10
 _TRIES_OF_ALL = 100
@@ -106,7 +106,7 @@ class LookTurns:
     def _go_on(self) -> None:
         if self._timer is None and self._waiting:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(loop.time(), self._last + LOOK_SECONDS), self._call)
+            self._timer = loop.call_at(max(loop.time(), self._last + GUESS_SECONDS), self._call)
 
     def _call(self) -> None:
         self._timer = None

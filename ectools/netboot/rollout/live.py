@@ -115,6 +115,14 @@ class LiveRollouts:
             return None
         return find_led_release(rollout, "")  # at an end, all have the same
 
+    def find_led(self, group: str) -> list[str] | None:
+        """The ids of what a rollout leads the group's nodes to; None: they boot what the fleet says."""
+        rollout = self.rollouts.get(group)
+        if rollout is None or not self._is_in_force(rollout):
+            return None
+        plan = rollout.plan
+        return [find_led_release(rollout, "")] if rollout.has_ended else [plan.target, plan.before]
+
     def list_needed(self) -> frozenset[str] | None:
         """The ids of the releases that rollouts lead groups to, or go back to; None: not all are known.
 

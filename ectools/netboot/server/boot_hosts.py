@@ -12,6 +12,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ectools import __version__, log
+from ectools.netboot.api.releases import StagedRelease
+from ectools.netboot.api.unstaged import find_unstaged
 from ectools.netboot.server.shared_state import HOSTS
 from ectools.netboot.state.decode import (
     MAX_TIME,
@@ -30,7 +32,6 @@ from ectools.netboot.state.unreadable import UnreadableLog
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from ectools.netboot.api.releases import StagedRelease
     from ectools.netboot.state.interface import StateEntry, StateStore
 
 _log = log.Log(__name__)
@@ -51,10 +52,11 @@ _RELEASES_OF_BEFORE = 50
 class BootHosts:
     """This host, ``name``, among those of a store; ``store`` None: it has its state for itself.
 
-    ``releases`` gives what is staged here, ``behind`` how much of what was written here the others do not
-    have, and how much they never will; ``address`` is where clients are sent. ``clock`` gives Unix seconds,
-    ``ahead`` by how many of them this host's own clock is ahead of what all go by; None: it is not known.
-    ``knows_time`` is as in ``BootRegister``: before, the others are told nothing.
+    ``releases`` gives what is staged here, ``wanted`` what groups are to boot (``api.unstaged``), ``behind``
+    how much of what was written here the others do not have, and how much they never will; ``address`` is
+    where clients are sent. ``clock`` gives Unix seconds, ``ahead`` by how many of them this host's own clock
+    is ahead of what all go by; None: it is not known. ``knows_time`` is as in ``BootRegister``: before, the
+    others are told nothing.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class BootHosts:
         address: str,
         store: StateStore | None,
         releases: Callable[[], Awaitable[Sequence[StagedRelease]]],
+        wanted: Callable[[], Mapping[str, Sequence[str]]] = dict,
         behind: Callable[[], tuple[int, int]],
         clock: Callable[[], float] = time.time,
         knows_time: Callable[[], bool] = lambda: True,
@@ -73,6 +76,7 @@ class BootHosts:
         self._address = address
         self._store = store
         self._releases = releases
+        self._wanted = wanted
         self._behind = behind
         self._clock = clock
         self._knows_time = knows_time
@@ -92,9 +96,13 @@ class BootHosts:
                 name = entry.key.removeprefix(HOSTS)
                 if name not in rows and (row := self._read_row(entry)) is not None:
                     rows[name] = {**row, "name": name, "seen": entry.changed, "here": False}
-        now = self._clock()
+        now, wanted = self._clock(), self._wanted()
         return [
-            {**rows[name], "up": rows[name]["here"] or now - rows[name]["seen"] <= LOST_SECONDS}
+            {
+                **rows[name],
+                "lacks": _list_lacking(rows[name], wanted),
+                "up": rows[name]["here"] or now - rows[name]["seen"] <= LOST_SECONDS,
+            }
             for name in sorted(rows)[:MAX_HOSTS_SHOWN]
         ]
 
@@ -177,6 +185,19 @@ def _tell_releases(staged: Sequence[StagedRelease]) -> list[dict[str, Any]]:
             break
         told[number] = row
     return [told[number] for number in sorted(told)]
+
+
+def _list_lacking(row: Mapping[str, Any], wanted: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """What of ``wanted`` a host has not staged; nothing is known of one that tells of a part alone."""
+    if row["left_out"]:
+        return []
+    staged = [
+        StagedRelease(
+            id=each["id"], tag=each["tag"], marks=tuple(each["marks"]), systems=(), staged_at=0, size=0
+        )
+        for each in row["releases"]
+    ]
+    return [each.describe() for each in find_unstaged(wanted, staged)]
 
 
 def _decode_row(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ectools import log
+from ectools.errors import EcError
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.events import EventHub
 from ectools.netboot.api.hosts import KnownHosts, find_own_names
 from ectools.netboot.api.listeners import AppListener, bind_address, bind_control, show_address
 from ectools.netboot.api.releases import StagedReleases
 from ectools.netboot.api.rights import SocketRights, TokenRights
+from ectools.netboot.api.unstaged import find_unstaged, list_group_releases
 from ectools.netboot.api.view import FleetView
 from ectools.netboot.fleet.live import ADDED_NODES, OVERRIDES
 from ectools.netboot.server.boot_hosts import BEAT_SECONDS, BootHosts
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ectools.netboot.api.app import Mount
+    from ectools.netboot.api.unstaged import UnstagedRelease
     from ectools.netboot.api.view import Boots
     from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.release.store import ReleaseStore
@@ -40,6 +43,7 @@ _log = log.Log(__name__)
 
 _FOLLOW_AGAIN_SECONDS = 5.0
 _FORGET_SECONDS = 3600.0
+_LOOK_SECONDS = 30.0
 _LOAD_SECONDS = 10.0  # a disk that hangs keeps no machine from booting
 
 
@@ -75,11 +79,14 @@ class FleetService:
     ) -> None:
         self._jobs = jobs or Jobs()
         staged = StagedReleases(releases, clock=time.monotonic)
+        self.unstaged: Sequence[UnstagedRelease] = ()
+        """What groups are to boot and this host has not staged, as of the last look."""
         self._hosts = BootHosts(
             name_host(settings),
             address=settings.base_url,
             store=store if is_shared else None,
             releases=staged.list,
+            wanted=self._list_wanted,
             behind=behind,
             clock=clock,
             knows_time=knows_time,
@@ -131,6 +138,24 @@ class FleetService:
         """As of ``BootHosts``."""
         return self._hosts.is_someone_missing
 
+    def _list_wanted(self) -> Mapping[str, Sequence[str]]:
+        return list_group_releases(self._view.fleet.fleet, self._view.rollouts.find_led)
+
+    async def _look_for_unstaged(self) -> None:
+        try:
+            found = find_unstaged(self._list_wanted(), await self._view.releases.list())
+        except EcError:  # the store cannot be read, which is told where it is used
+            return
+        for each in found:
+            if each not in self.unstaged:
+                _log.warning(
+                    "what groups are to boot is not staged here: nodes get what they ran before, or wait",
+                    release=each.release,
+                    groups=each.groups,
+                    hint="`ectools netboot stage` fetches it, and says why it cannot",
+                )
+        self.unstaged = found
+
     def set_tokens(self, tokens: Sequence[str]) -> None:
         """Other access tokens, from now on."""
         self._rights.set_tokens(tokens)
@@ -164,6 +189,11 @@ class FleetService:
             )
             for prefix in (ADDED_NODES, OVERRIDES)
         ]
+        work.append(
+            self._jobs.repeat(
+                self._look_for_unstaged, seconds=_LOOK_SECONDS, name="looks for what is not staged"
+            )
+        )
         telling = self._jobs.repeat(self._hub.run, seconds=_FOLLOW_AGAIN_SECONDS, name="tells of boots")
         if self._is_shared:
             work += [

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ectools.netboot.boots.counts import NO_GROUP, OTHER_GROUP
 from ectools.netboot.server.metrics_nodes import render_boots
 from ectools.netboot.server.metrics_rollouts import render_rollouts
 from ectools.netboot.server.metrics_table import (
@@ -25,6 +26,7 @@ from ectools.netboot.server.metrics_table import (
     RELEASE_STAGED,
     RELEASE_STAGED_TIME,
     RELEASE_SYSTEMS,
+    RELEASES_UNSTAGED,
     STATE_CALLS,
     STATE_CLOCK_AHEAD,
     STATE_QUEUE,
@@ -39,8 +41,9 @@ from ectools.netboot.server.metrics_table import (
 from ectools.netboot.server.metrics_text import render_metric
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from ectools.netboot.api.unstaged import UnstagedRelease
     from ectools.netboot.boots.register import BootRegister
     from ectools.netboot.dnsmasq.counts import ClientCounts
     from ectools.netboot.dnsmasq.tftp_load import TftpFigures
@@ -70,7 +73,8 @@ class StoreHealth(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
-    """What is known of nodes, boots and rollouts (group → its own), and the store that it is in.
+    """What is known of nodes, boots and rollouts (group → its own), and the store that it is in; and what
+    groups are to boot that is not staged here (``unstaged``).
 
     ``clock_ahead``: seconds by which the host's clock is ahead of that of who shares it; None: not known.
     """
@@ -79,6 +83,7 @@ class Remembered:
     register: BootRegister
     rollouts: Mapping[str, Rollout]
     store: StoreHealth
+    unstaged: Sequence[UnstagedRelease] = ()
     clock_ahead: float | None = None
 
 
@@ -151,6 +156,7 @@ def _render_remembered(known: Remembered, release: Release | None) -> Iterator[s
     yield known.nodes.render(register.latest, served=release)
     yield from render_boots(register.counts, groups=known.nodes.groups)
     yield from render_rollouts(known.rollouts, groups=known.nodes.groups)
+    yield _render_unstaged(known.unstaged, groups=known.nodes.groups)
     yield render_metric(STATE_UP, [(none, int(store.trouble is None))])
     yield render_metric(STATE_QUEUE, [(none, store.waiting)])
     yield render_metric(STATE_UNWRITTEN, [(none, register.unwritten)])
@@ -158,6 +164,16 @@ def _render_remembered(known: Remembered, release: Release | None) -> Iterator[s
     yield render_metric(STATE_CALLS, [({"result": result}, count) for result, count in calls.items()])
     if known.clock_ahead is not None:
         yield render_metric(STATE_CLOCK_AHEAD, [(none, round(known.clock_ahead))])
+
+
+def _render_unstaged(unstaged: Sequence[UnstagedRelease], *, groups: frozenset[str]) -> str:
+    # All groups, so that an alert ends when it is staged.
+    counts = Counter(dict.fromkeys(groups - {NO_GROUP}, 0))
+    for each in unstaged:
+        counts.update(group if group in groups else OTHER_GROUP for group in each.groups)
+    return render_metric(
+        RELEASES_UNSTAGED, [({"group": name}, count) for name, count in sorted(counts.items())]
+    )
 
 
 def _render_release(release: Release | None) -> Iterator[str]:

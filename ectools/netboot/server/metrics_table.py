@@ -117,6 +117,12 @@ RELEASE_SYSTEMS = _gauge(
     architecture="of its kernel, `unknown` where nobody has said",
 )
 
+RELEASES_UNSTAGED = _gauge(
+    "releases_unstaged",
+    "Releases that the group's nodes are to boot, and that are not staged on this host, by group.",
+    group=f"the group's name; `{OTHER_GROUP}` for those above {MAX_GROUPS}",
+)
+
 BOOTS = _counter("boots", "Times that a node has fetched everything that it boots from.")
 _GROUP = f"the group's name, empty without one; `{OTHER_GROUP}` for those above {MAX_GROUPS}"
 _RELEASE = f"its id, empty without a boot; `{OTHER_RELEASE}` for those above {MAX_RELEASES}"
@@ -201,7 +207,7 @@ METRIC_SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         *(ROLLOUTS_BY_STATE, ROLLOUT_NODES, ROLLOUT_WAVE, ROLLOUT_WAVES, ROLLOUT_WAVE_OPENED_TIME),
         ROLLOUT_ENDED_TIME,
     ),
-    "Releases": (RELEASE_STAGED, RELEASE_STAGED_TIME, RELEASE_INFO, RELEASE_SYSTEMS),
+    "Releases": (RELEASE_STAGED, RELEASE_STAGED_TIME, RELEASE_INFO, RELEASE_SYSTEMS, RELEASES_UNSTAGED),
     "HTTP": (
         *(HTTP_CONNECTIONS, HTTP_CONNECTIONS_MAX, HTTP_ACCEPTED, HTTP_REQUESTS, HTTP_SENT),
         *(HTTP_TURNED_AWAY, FAULTS),

@@ -298,7 +298,8 @@ class _Boot:
         failing = self._jobs.list_failing()
         # It serves all the same: its own watchdog, which asks the boot port, does not end it for that.
         status = {"status": "degraded"} if failing else {}
-        return {**state, **self._records.describe(), "failing": failing, **status}
+        lacks = {"lacks": [each.describe() for each in self._fleet.unstaged]}
+        return {**state, **self._records.describe(), **lacks, "failing": failing, **status}
 
     async def _describe_health(self) -> Mapping[str, Any]:
         root, of_site = await asyncio.gather(self._server.is_root_there(), self._site.report())
@@ -318,6 +319,7 @@ class _Boot:
                 nodes=self._figures.find(self._live.fleet, base=self._plan.policy.figures),
                 register=self._records.boots,
                 rollouts=self._rollouts.rollouts.rollouts,
+                unstaged=self._fleet.unstaged,
                 store=self._records.store,
                 clock_ahead=self._records.measure_ahead(),
             ),

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 from support import golden
-from support.fleet_api import CURRENT, NOW, PREVIOUS, Api, control_socket, make_boot
+from support.fleet_api import CURRENT, NOW, PREVIOUS, Api, control_socket, make_boot, make_host
 
 from ectools.cli import fleet_history, fleet_looks, fleet_nodes, fleet_socket, fleet_text
 from ectools.cli.fleet import COMMAND
+from ectools.netboot.api.client import FleetClient
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
 from ectools.netboot.fleet.override import ONCE_TARGETS
 
@@ -207,6 +208,27 @@ def test_the_boot_hosts_are_shown(program: Program, sock: Path) -> None:
     assert other.endswith("15 min behind  0")
     status, out, _ = program(COMMAND, "hosts", "--json", "--socket", sock)
     assert [each["name"] for each in json.loads(out)] == ["boot-1", "boot-2"]
+
+
+def test_what_a_boot_host_lacks_is_a_line_and_no_success(
+    program: Program, sock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacks = [{"release": CURRENT.id, "groups": ["lab", "runners"]}, {"release": "boot-\x1b", "groups": ["x"]}]
+    rows = [make_host("boot-1", here=True), make_host("boot-2", lacks=lacks)]
+    answer: dict[str, Any] = {"hosts": rows, "now": NOW}
+    monkeypatch.setattr(FleetClient, "get", lambda *_, **__: answer)
+    status, out, _ = program(COMMAND, "hosts", "--socket", sock)
+    assert status == 1
+    assert out.splitlines()[3:] == [
+        "boot-2 has not staged boot-v2, which is for lab, runners",
+        "boot-2 has not staged boot-\\x1b, which is for x",
+    ]
+    for each in rows:
+        each["lacks"] = []
+    assert program(COMMAND, "hosts", "--socket", sock)[0] == 0
+    for each in rows:
+        del each["lacks"], each["left_out"]  # of a boot server of before
+    assert program(COMMAND, "hosts", "--socket", sock)[0] == 0
 
 
 def test_the_log_goes_on(program: Program, sock: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ectools.netboot.api.unstaged import UnstagedRelease
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.rollout.model import RolloutState
 
@@ -91,13 +92,14 @@ class RolloutFacts:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetFacts:
     """All nodes and rollouts at the time ``now`` (Unix seconds), in any order. ``release`` None: nothing is
-    staged.
+    staged. ``unstaged``: what groups are to boot and this host has not.
     """
 
     nodes: Sequence[NodeFacts]
     now: float
     release: ServedRelease | None = None
     rollouts: Sequence[RolloutFacts] = ()
+    unstaged: Sequence[UnstagedRelease] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,6 +24,7 @@ from ectools.netboot.api.page.rows import build_fleet_page
 from ectools.netboot.api.page.source import find_detail, list_facts, list_rollouts
 from ectools.netboot.api.page.strips import MAX_STRIPS, build_node_page
 from ectools.netboot.api.rights import COOKIE, TokenRights, check_origin, set_cookie
+from ectools.netboot.api.unstaged import find_unstaged, list_group_releases
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -162,6 +163,7 @@ class _Page:
     async def _gather(self) -> Callable[[], FleetFacts]:
         """What finds the facts of the fleet as it is now. Raises EcError where no releases can be read."""
         releases = await self._view.releases.list()
+        wanted = list_group_releases(self._view.fleet.fleet, self._view.rollouts.find_led)
         return functools.partial(
             list_facts,
             self._view.fleet,
@@ -169,6 +171,7 @@ class _Page:
             releases,
             now=self._view.clock(),
             rollouts=list_rollouts(self._view.rollouts, releases),
+            unstaged=find_unstaged(wanted, releases),
         )
 
     async def _find_page(

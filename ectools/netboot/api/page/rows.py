@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from ectools.netboot.api.page.facts import FleetFacts, NodeFacts, ServedRelease
     from ectools.netboot.api.page.rollouts import RolloutPanel
+    from ectools.netboot.api.unstaged import UnstagedRelease
     from ectools.netboot.boots.model import NodeBoot
 
 MAX_ROWS = 2000
 """Of one page; who has more filters."""
+MAX_UNSTAGED = 5
+"""Releases that this host lacks, each a sentence."""
 MAX_UNKNOWN = 100
 """Machines without a name that are shown; anybody on the network can be one more."""
 _TOLD = (  # the order of counts: what is right, what is under way, what is not right
@@ -106,7 +109,9 @@ class ReleaseLine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetPage:
-    """The whole list. ``summary`` is its one sentence, ``hidden`` how many rows more fit the filter."""
+    """The whole list. ``summary`` is its one sentence, ``hidden`` how many rows more fit the filter;
+    ``unstaged`` has a sentence for each release that this host lacks.
+    """
 
     summary: str
     title: str
@@ -122,6 +127,8 @@ class FleetPage:
     has_names: bool
     rollouts: Sequence[RolloutPanel] = ()
     rollouts_hidden: int = 0
+    unstaged: Sequence[str] = ()
+    unstaged_hidden: int = 0
 
 
 def build_fleet_page(
@@ -156,7 +163,15 @@ def build_fleet_page(
         has_names=has_names,
         rollouts=panels,
         rollouts_hidden=panels_hidden,
+        unstaged=[_write_unstaged(each) for each in facts.unstaged[:MAX_UNSTAGED]],
+        unstaged_hidden=max(len(facts.unstaged) - MAX_UNSTAGED, 0),
     )
+
+
+def _write_unstaged(lacking: UnstagedRelease) -> str:
+    release, groups = text.show_line(lacking.release, 80), text.show_line(", ".join(lacking.groups))
+    nodes = f"nodes of {groups} that ask here get what they ran before, or wait"
+    return f"{release} is not staged on this host: {nodes}"
 
 
 def find_state(node: NodeFacts) -> RowState:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ectools.netboot.api.releases import StagedRelease
+    from ectools.netboot.api.unstaged import UnstagedRelease
     from ectools.netboot.api.view import FleetView
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.fleet.assignment import Assignment
@@ -49,6 +50,7 @@ def list_facts(
     *,
     now: float,
     rollouts: Sequence[RolloutFacts] = (),
+    unstaged: Sequence[UnstagedRelease] = (),
 ) -> FleetFacts:
     """All nodes of the fleet, and the machines that have booted and are none."""
     nodes = fleet.fleet.nodes
@@ -63,6 +65,7 @@ def list_facts(
         if current is None
         else ServedRelease(id=current.id, tag=current.tag, staged=current.staged_at),
         rollouts=rollouts,
+        unstaged=unstaged,
     )
 
 

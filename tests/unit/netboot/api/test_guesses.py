@@ -12,7 +12,7 @@ from support.fleet_api import TOKEN, Api
 
 from ectools.netboot.api import guesses
 from ectools.netboot.api.app import build_app
-from ectools.netboot.api.guesses import LOOK_SECONDS, LookTurns
+from ectools.netboot.api.guesses import GUESS_SECONDS, LookTurns
 from ectools.netboot.api.listeners import AppListener
 from ectools.netboot.http.listen import bind_listener
 
@@ -67,18 +67,18 @@ def test_a_right_token_gets_in_while_others_of_the_address_guess() -> None:
             assert [await ask(port, "guess") for _ in range(10)] == [403] * 10
             begun = time.monotonic()
             guesses = [asyncio.create_task(ask(port, f"guess-{number}")) for number in range(20)]
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(GUESS_SECONDS)
             assert await ask(port, TOKEN) == 200
             assert {await each for each in guesses} == {429}
             # However fast they come: each look is so long after the one before.
-            assert time.monotonic() - begun >= 20 * LOOK_SECONDS
+            assert time.monotonic() - begun >= 20 * GUESS_SECONDS
             assert len(find_turns(api)) == 0
 
     run(scenario)
 
 
 def test_who_has_hung_up_keeps_no_place_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guesses, "LOOK_SECONDS", 1000.0)
+    monkeypatch.setattr(guesses, "GUESS_SECONDS", 1000.0)
 
     async def count(api: Api, wanted: int) -> None:
         async with asyncio.timeout(30):

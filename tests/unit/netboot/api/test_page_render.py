@@ -29,6 +29,7 @@ from ectools.netboot.api.page.filters import RowFilter, RowState
 from ectools.netboot.api.page.render import PageUnavailableError, Viewer
 from ectools.netboot.api.page.rows import FleetPage, build_fleet_page
 from ectools.netboot.api.page.strips import build_node_page
+from ectools.netboot.api.unstaged import UnstagedRelease
 from ectools.netboot.boots.model import BootState, NodeReport
 from ectools.netboot.rollout.model import RolloutState
 
@@ -86,12 +87,25 @@ def write_led(viewer: Viewer) -> str:
     return render_whole(build_fleet_page(facts, RowFilter()), viewer)
 
 
+def write_lacking() -> str:
+    lacking = UnstagedRelease(release="boot-<v7>", groups=("runners",))
+    facts = dataclasses.replace(make_fleet(2), unstaged=[lacking] * 9)
+    return render_whole(build_fleet_page(facts, RowFilter()), LOOKS)
+
+
+def test_what_this_host_lacks_is_there_for_who_looks() -> None:
+    html = write_lacking()
+    assert '<p class="problem">boot-&lt;v7&gt; is not staged on this host: nodes of runners' in html
+    assert "4 more releases are not staged on this host" in html
+
+
 def write_all() -> dict[str, str]:
     nothing = FleetFacts(nodes=(), now=NOW)
     return {
         "fleet": write_fleet(),
         "filtered": write_fleet(ACTS, RowFilter(state=RowState.FAILED, group="lab", text='"a" b')),
         "led": write_led(ACTS),
+        "lacking": write_lacking(),
         "rows": render.render_rows(build_fleet_page(make_fleet(2), RowFilter()), ACTS),
         "machines": render_whole(build_fleet_page(make_fleet(0, unknown=1), RowFilter()), LOOKS),
         "empty": render_whole(build_fleet_page(nothing, RowFilter()), Viewer()),

@@ -14,7 +14,8 @@ from support.page_samples import IDS, NEW, NOW, OLD, make_boot, make_fleet
 
 from ectools.netboot.api.page.facts import FleetFacts, NextBoot, NodeFacts
 from ectools.netboot.api.page.filters import RowFilter, RowOrder, RowState, parse_filter
-from ectools.netboot.api.page.rows import MAX_ROWS, MAX_UNKNOWN, build_fleet_page, build_row
+from ectools.netboot.api.page.rows import MAX_ROWS, MAX_UNKNOWN, MAX_UNSTAGED, build_fleet_page, build_row
+from ectools.netboot.api.unstaged import UnstagedRelease
 from ectools.netboot.boots.model import BootInstall, BootState, NodeStage
 
 
@@ -44,6 +45,18 @@ def test_a_fleet_without_a_node_or_a_release() -> None:
     page = build_fleet_page(FleetFacts(nodes=(), now=NOW), RowFilter())
     assert (page.summary, page.title, page.rows, page.release) == ("No machine yet", "Fleet", [], None)
     assert {tile.share for tile in page.tiles} == {0}
+
+
+def test_what_is_not_staged_here_is_a_sentence_each_up_to_a_bound() -> None:
+    lacking = [
+        UnstagedRelease(release=f"boot-v{number}", groups=("lab", "runners"))
+        for number in range(MAX_UNSTAGED + 2)
+    ]
+    facts = dataclasses.replace(make_fleet(2), unstaged=lacking)
+    page = build_fleet_page(facts, RowFilter())
+    assert (len(page.unstaged), page.unstaged_hidden) == (MAX_UNSTAGED, 2)
+    assert page.unstaged[0].startswith("boot-v0 is not staged on this host: nodes of lab, runners that ask")
+    assert build_fleet_page(make_fleet(2), RowFilter()).unstaged == []
 
 
 def test_rows_are_bounded_and_say_how_many_more_there_are() -> None:

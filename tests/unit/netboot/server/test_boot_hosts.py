@@ -15,7 +15,7 @@ from ectools.netboot.state.entries import encode_value
 from ectools.netboot.state.interface import StateEntry, StateUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from ectools.netboot.api.releases import StagedRelease
 
@@ -31,12 +31,14 @@ def make_hosts(
     behind: Any = (0, 0),
     *,
     releases: Callable[[], Awaitable[Sequence[StagedRelease]]] = list_staged,
+    wanted: Callable[[], Mapping[str, Sequence[str]]] = dict,
 ) -> BootHosts:
     return BootHosts(
         name,
         address=f"http://{name}",
         store=store,
         releases=releases,
+        wanted=wanted,
         behind=lambda: behind,
         clock=lambda: now[0],
     )
@@ -161,5 +163,26 @@ def test_a_host_of_before_may_have_more_than_it_tells_of(count: int, left_out: i
         await store.put("hosts/boot-2", row)
         _, row = await make_hosts("boot-1", store, now).describe()
         assert row["left_out"] == left_out
+
+    asyncio.run(scenario())
+
+
+def test_what_a_host_lacks_is_told_where_it_tells_of_all_that_it_has() -> None:
+    async def list_none() -> Sequence[StagedRelease]:
+        return []
+
+    async def scenario() -> None:
+        store, now = MemoryStore(), [100.0]
+        wanted = {"boot-v2": ["lab", "runners"]}
+        await make_hosts("boot-2", store, now, releases=list_none).beat()
+        await make_hosts("boot-3", store, now, releases=list_none).beat()
+        row = store.entries["hosts/boot-3"].value
+        await store.put("hosts/boot-3", {**row, "left_out": 1})
+        rows = await make_hosts("boot-1", store, now, wanted=lambda: wanted).describe()
+        assert [row["lacks"] for row in rows] == [
+            [],
+            [{"release": "boot-v2", "groups": ["lab", "runners"]}],
+            [],
+        ]
 
     asyncio.run(scenario())

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.fleet_api import TOKEN, Api, make_boot
+from support.fleet_api import FLEET, TOKEN, Api, make_boot
 from support.free_port import choose_port
 from support.scenarios import run
+from support.shared_stores import until
+from support.staged import make_release, put_release
 
+from ectools.netboot.api import releases as staged_module
 from ectools.netboot.api.client import FleetClient
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server import fleet_service as module
@@ -96,6 +100,29 @@ def test_both_are_open_until_they_are_closed(tmp_path: Path) -> None:
             await asyncio.open_connection("127.0.0.1", port)
 
     run(scenario)
+
+
+def test_what_groups_are_to_boot_and_is_not_staged_is_told_until_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(staged_module, "FRESH_SECONDS", 0.0)
+    api = Api()
+    api.document = {**FLEET, "groups": {**FLEET["groups"], "runners": {"release": "boot-v7"}}}
+    api.rebase()
+
+    async def scenario() -> None:
+        service = make_service(tmp_path, api, None)
+        async with service.running():
+            await until(lambda: service.unstaged)
+            assert [(each.release, each.groups) for each in service.unstaged] == [("boot-v7", ("runners",))]
+            files = {"kernel": b"7"}
+            put_release(tmp_path / "state", replace(make_release(files), tag="boot-v7"), files)
+            await until(lambda: not service.unstaged)
+
+    run(scenario)
+    told = [record for record in caplog.records if "is not staged here" in record.getMessage()]
+    assert [record.__dict__["fields"]["release"] for record in told] == ["boot-v7"]
 
 
 def test_it_is_asked_for_by_its_own_names_and_those_that_are_allowed(

@@ -7,8 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from support.fleets import make_fleet
 from support.staged import make_release, make_systems
 
+from ectools.netboot.api.unstaged import UnstagedRelease
 from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.dnsmasq.counts import ClientCounts
 from ectools.netboot.dnsmasq.tftp_load import TftpFigures
@@ -61,6 +63,7 @@ def render(
     store: Store = Store(),  # noqa: B008 - it is not changed
     rollouts: dict[str, Rollout] | None = None,
     clock_ahead: float | None = None,
+    remembered: Remembered | None = None,
 ) -> str:
     return render_metrics(
         server,
@@ -70,7 +73,8 @@ def render(
         tftp=tftp,
         clients=clients,
         release=release,
-        remembered=Remembered(
+        remembered=remembered
+        or Remembered(
             nodes=NodeFigures(Fleet()),
             register=BootRegister(cast("StateStore", None)),
             rollouts=rollouts or {},
@@ -152,6 +156,24 @@ NOT_YET = {"release_staged_timestamp_seconds"}
 
 def test_a_host_alone_has_no_other_clock() -> None:
     assert "clock_ahead" not in render(cast("HttpServer", Server()))
+
+
+def test_what_is_not_staged_is_counted_for_each_group_that_is_told_apart() -> None:
+    known = Remembered(
+        nodes=NodeFigures(make_fleet(groups={"lab": {}, "runners": {}})),
+        register=BootRegister(cast("StateStore", None)),
+        rollouts={},
+        store=Store(),
+        unstaged=[
+            UnstagedRelease(release="v1", groups=("gone", "runners")),
+            UnstagedRelease(release="v2", groups=("runners",)),
+        ],
+    )
+    lines = render(cast("HttpServer", Server()), remembered=known).splitlines()
+    assert [line for line in lines if "_releases_unstaged{" in line] == [
+        f'every_channel_netboot_releases_unstaged{{group="{group}"}} {count}'
+        for group, count in (("_other", 1), ("lab", 0), ("runners", 2))
+    ]
 
 
 def test_a_store_that_fails_is_down() -> None:
