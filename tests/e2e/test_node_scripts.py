@@ -25,7 +25,8 @@ printf '%s\\n' "url=$boot_url" "server=$boot_server" "token=$boot_token" "releas
   "stores=${boot_stores[*]}" "words=${boot_words[*]}"
 """
 NOTHING = dict.fromkeys(
-    ("url", "server", "token", "release", "order", "within", "counter", "least", "units", "stores", "words"), ""
+    ("url", "server", "token", "release", "order", "within", "counter", "least", "units", "stores", "words"),
+    "",
 )
 REPORT = f"every_channel.report=http://[fd00::1]:80/a/report?boot={TOKEN}"
 OF_REPORT = {
