@@ -274,6 +274,7 @@ def limit_to_user(*keep: Capability) -> None:
     right to read for as long as it takes: modules are loaded when they are needed. Only where the process has
     that right. Raises PrivilegeError.
     """
+    # Unlike Path.exists, False where this user may not look.
     own_files = [path for path in (sys.executable, *sys.path) if os.path.exists(path)]  # noqa: PTH110
     limit_capabilities(*keep, Capability.DAC_READ_SEARCH)
     if not has_capability(Capability.DAC_READ_SEARCH) or all(os.access(path, os.R_OK) for path in own_files):

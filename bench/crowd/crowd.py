@@ -224,7 +224,10 @@ class Others:
                 self.hear(descriptor, events)
         self.seconds.sort()
         answered = len(self.seconds)
-        at = lambda share: self.seconds[int(answered * share)] if answered else None  # noqa: E731
+
+        def at(share: float) -> float | None:
+            return self.seconds[int(answered * share)] if answered else None
+
         figures = {"asked": self.asked, "answered": answered, "p50": at(0.5), "p99": at(0.99)}
         print(json.dumps({**figures, "failures": self.failures}), flush=True)
 

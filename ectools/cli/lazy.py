@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _MOST = 3
+_SENTENCE = 200
 
 
 class CommandGroup(click.Group):
@@ -24,8 +25,20 @@ class CommandGroup(click.Group):
 
     group_class = type
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click gives it
         return [*self.commands]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each with the whole first sentence of its help, which click cuts off at the end of the line."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        shown = [
+            (name, each.get_short_help_str(limit=_SENTENCE))
+            for name, each in found
+            if each and not each.hidden
+        ]
+        if shown:
+            with formatter.section("Commands"):
+                formatter.write_dl(shown)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -74,10 +87,14 @@ class LazyGroup(CommandGroup):
         if cmd_name not in self._modules:
             return super().get_command(ctx, cmd_name)
         command = importlib.import_module(self._modules[cmd_name][0]).COMMAND
-        assert isinstance(command, click.Command)  # noqa: S101
+        assert isinstance(command, click.Command)  # noqa: S101 - each module's COMMAND is one
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click gives it
+        formatter: click.HelpFormatter,
+    ) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_line) for name, (_, help_line) in self._modules.items()])
 

@@ -56,11 +56,11 @@ DOCS_URL = "https://every.channel"
     cls=LazyGroup,
     modules=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=f"Example: ectools docs -o ./option-docs\n\nDocumentation: {DOCS_URL}",
+    epilog=f"Example: ectools demo netboot\n\nDocumentation: {DOCS_URL}",
 )
 @click.version_option(__version__, prog_name="ectools")
 def ectools() -> None:
-    """NixOS modules for network boot: schemas, docs, validation, and the programs that the units start."""
+    """Boot machines and guests over the network: serve releases, lead fleets, check settings, write docs."""
 
 
 def run_command(command: click.Command, *, prog_name: str) -> int:

@@ -10,6 +10,7 @@ import click
 
 from ectools.cli.fleet_looks import Looks
 from ectools.cli.fleet_socket import open_client, socket_option
+from ectools.cli.lazy import CommandGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ class _Waves(click.ParamType[list[float]]):
             self.fail(f"{value!r}: percentages were expected, as 5%,25%,100%", param, ctx)
 
 
-@click.group(epilog="Example: ectools rollout start boot-v2026.03.02 --group runners")
+@click.group(cls=CommandGroup, epilog="Example: ectools rollout start boot-v2026.03.02 --group runners")
 def rollout() -> None:
     """Lead a group's nodes from one release to the next by waves.
 

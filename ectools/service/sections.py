@@ -66,7 +66,7 @@ def _apply(sections: Sections, fragment: Mapping[str, Any], facts: Mapping[str, 
     for section, settings in fragment.get("add", {}).items():
         there = sections.setdefault(section, {})
         for setting, value in settings.items():
-            there[setting] = [*there.get(setting, []), *_evaluate(value, facts)]  # type: ignore[misc]
+            there[setting] = [*there.get(setting, []), *_evaluate(value, facts)]  # type: ignore[misc] # lists alone
 
 
 def _evaluate(value: Any, facts: Mapping[str, Any]) -> Any:

@@ -108,7 +108,11 @@ class DnsmasqReports:
         return {"dnsmasq_restarts": self.restarts, "dnsmasq_reports_ignored": self.ignored, **tftp}
 
     @contextlib.asynccontextmanager
-    async def running(self, *, unless: asyncio.Event) -> AsyncIterator[asyncio.Future[None]]:  # noqa: ARG002
+    async def running(
+        self,
+        *,
+        unless: asyncio.Event,  # noqa: ARG002 - a dnsmasq of one's own ends by it
+    ) -> AsyncIterator[asyncio.Future[None]]:
         """Take reports for the length of the block. What it gives never ends: dnsmasq is another's.
 
         Raises FileError.

@@ -6,6 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from ectools.cli.lazy import CommandGroup
 from ectools.cli.main import COMMANDS, ectools
 from ectools.cli.netboot import NETBOOT_COMMANDS
 
@@ -21,12 +22,14 @@ from ectools.cli.netboot import NETBOOT_COMMANDS
         (["schema", "exprot"], "'export'"),
         (["docs", "chanelog"], "'changelog'"),
         (["proposals", "nwe"], "'new'"),
+        (["rollout", "pase"], "'pause'"),
         (["demo", "netbot"], "'netboot'"),
         # In another group.
         (["stage"], "'netboot stage'"),
         (["verify"], "'verify-closure'"),
         (["rollback"], "'netboot rollback'"),
         (["pin"], "'netboot releases pin'"),
+        (["pause"], "'rollout pause'"),
     ],
 )
 def test_a_mistyped_command_gets_its_suggestion(typed: list[str], meant: str) -> None:
@@ -63,3 +66,34 @@ def test_a_group_that_is_not_lazy_keeps_its_order_too() -> None:
 
     context = click.Context(releases)
     assert releases.list_commands(context)[:2] == ["list", "pin"]
+
+
+def list_groups(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Group]]:
+    context = click.Context(group)
+    found = [(path, group)]
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            found += list_groups(command, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "group"),
+    list_groups(ectools),
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
+)
+def test_each_group_lists_its_commands_by_whole_sentences(path: tuple[str, ...], group: click.Group) -> None:
+    assert isinstance(group, CommandGroup)
+    shown = CliRunner().invoke(ectools, [*path, "--help"]).output.partition("\nCommands:\n")[2]
+    listed = shown.partition("\n\n")[0]
+    assert "..." not in listed
+    assert [line.split()[0] for line in listed.splitlines() if line[2] != " "] == group.list_commands(
+        click.Context(group)
+    )
+
+
+def test_a_rollout_is_started_before_it_is_ended() -> None:
+    from ectools.cli.rollout import rollout
+
+    assert [*rollout.commands] == ["start", "status", "pause", "resume", "abort"]

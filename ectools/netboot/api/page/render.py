@@ -146,7 +146,7 @@ def _render_row(row: NodeRow) -> Markup:
 @functools.cache
 def _load_row_macro() -> Callable[[NodeRow], Markup]:
     # Called from here and not by a template of its own: that is three times as fast.
-    macro: Callable[[NodeRow], Markup] = _make_environment().get_template("parts.html").module.row  # type: ignore[attr-defined]
+    macro: Callable[[NodeRow], Markup] = vars(_make_environment().get_template("parts.html").module)["row"]
     return macro
 
 

@@ -7,8 +7,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from support.api_tcp import run
 from support.fleet_api import TOKEN, Api
+from support.scenarios import run
 
 from ectools.netboot.api import guesses
 from ectools.netboot.api.app import build_app
