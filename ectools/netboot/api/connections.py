@@ -1,6 +1,8 @@
 """Bounds of a client that aiohttp does not have: how many there are, and how long a request may take to come.
 
 A thin protocol stands between the transport and aiohttp's, and keeps the time while no request is answered.
+Where there is no place left, an address that has many makes room for one that has few: whoever takes all that
+there are keeps nobody else from looking.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
+
+from ectools.netboot.http.slots import Slots, Use, share_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,12 +25,50 @@ MAX_PENDING_BYTES = 256 << 10
 """What may come before a request is answered: its header, its body, and what was read at once with them."""
 
 
+class ConnectionPlaces:
+    """The connections of one listener, ``capacity`` at most."""
+
+    def __init__(self, capacity: int) -> None:
+        self._slots: Slots[BoundedProtocol] = Slots(capacity)
+        self._connections: set[BoundedProtocol] = set()
+
+    def admit(self, connection: BoundedProtocol, transport: asyncio.BaseTransport) -> bool:
+        """Whether there is a place for a connection, of somebody else's or its address's own if need be."""
+        peer = transport.get_extra_info("peername")
+        # Over a socket in the file system all are alike.
+        share = share_of(str(peer[0])) if isinstance(peer, tuple) else None
+        has_room, other = self._slots.find_room(share)
+        if not has_room:
+            return False
+        if other is not None:
+            self.leave(other)
+            other.abort()
+        self._slots.add(connection, share)
+        self._connections.add(connection)
+        return True
+
+    def note(self, connection: BoundedProtocol, use: Use) -> None:
+        """What it does from now on."""
+        self._slots.use(connection, use)
+
+    def leave(self, connection: BoundedProtocol) -> None:
+        """Its place is free."""
+        self._slots.remove(connection)
+        self._connections.discard(connection)
+
+    def abort_all(self) -> None:
+        """Drop all of them."""
+        for connection in list(self._connections):
+            connection.abort()
+
+
 class BoundedProtocol(asyncio.Protocol):
     """One client's connection. ``transport.get_protocol()`` finds it from a request."""
 
-    def __init__(self, inner: asyncio.Protocol, *, lost: Callable[[BoundedProtocol], None]) -> None:
+    def __init__(self, inner: asyncio.Protocol, places: ConnectionPlaces) -> None:
         self._inner = inner
-        self._lost = lost
+        self._places = places
+        self._is_admitted = False
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -36,10 +78,12 @@ class BoundedProtocol(asyncio.Protocol):
 
     def begin(self) -> None:
         """A request is being answered."""
+        self._places.note(self, Use.WORK)
         self._stop_clock()
 
     def finish(self) -> None:
         """It has been answered: the next one is waited for."""
+        self._places.note(self, Use.REST)
         self._pending = 0
         self.on_lost = None
         self._start_clock()
@@ -50,11 +94,17 @@ class BoundedProtocol(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._is_admitted = self._places.admit(self, transport)
+        if not self._is_admitted:
+            _reject(cast("asyncio.Transport", transport))
+            return
         self._transport = cast("asyncio.Transport", transport)
         self._start_clock()
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        if not self._is_admitted:
+            return
         self._pending += len(data)
         if self._pending > MAX_PENDING_BYTES:
             self.abort()
@@ -62,21 +112,25 @@ class BoundedProtocol(asyncio.Protocol):
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        return self._inner.eof_received()
+        return self._inner.eof_received() if self._is_admitted else None
 
     def pause_writing(self) -> None:
-        self._inner.pause_writing()
+        if self._is_admitted:
+            self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        self._inner.resume_writing()
+        if self._is_admitted:
+            self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if not self._is_admitted:
+            return
         self._stop_clock()
         self._transport = None
         try:
             self._inner.connection_lost(exc)
         finally:
-            self._lost(self)
+            self._places.leave(self)
             if self.on_lost is not None:
                 self.on_lost()
 
@@ -92,13 +146,16 @@ class BoundedProtocol(asyncio.Protocol):
 
 
 class RejectingProtocol(asyncio.Protocol):
-    """The connection of a client for whom there is no room: it is told so, and closed."""
+    """The connection of a client that nobody answers any more: it is told so, and closed."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        writer = cast("asyncio.Transport", transport)
-        fields = "Content-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
-        writer.write(f"HTTP/1.1 503 Service Unavailable\r\n{fields}".encode())
-        writer.close()
+        _reject(cast("asyncio.Transport", transport))
+
+
+def _reject(writer: asyncio.Transport) -> None:
+    fields = "Content-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
+    writer.write(f"HTTP/1.1 503 Service Unavailable\r\n{fields}".encode())
+    writer.close()
 
 
 @web.middleware

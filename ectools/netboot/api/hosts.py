@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from ectools import log
 from ectools.errors import EcError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from aiohttp.typedefs import Handler, Middleware
 
@@ -33,6 +34,7 @@ _RESOLV_CONF = Path("/etc/resolv.conf")
 _HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]+)(?::[0-9]{0,5})?", re.ASCII)
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?", re.ASCII)
 _SHOWN_CHARACTERS = 100
+_TOLD_SECONDS = 60.0
 
 
 class WrongHostError(EcError):
@@ -41,11 +43,13 @@ class WrongHostError(EcError):
 
 class KnownHosts:
     """The names in force. ``names``: ``boot.example.org``, ``.example.org`` for all names below that one, or
-    ``*``; upper and lower case are alike.
+    ``*``; upper and lower case are alike. ``clock`` is monotonic, in seconds.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._told: str | None = None
+        self._told_at = float("-inf")
         self.set_names(names)
 
     def set_names(self, names: Iterable[str]) -> None:
@@ -78,9 +82,10 @@ class KnownHosts:
         return len(labels) == 1 or labels[-1] == "localhost" or bool(self._names & {name, *parents})
 
     def _tell(self, host: str, peer: str | None) -> None:
-        if host == self._told:
-            return  # a monitor asks every few seconds, always by the same name
-        self._told = host
+        # A monitor asks every few seconds, always by the same name; and somebody by thousands of them.
+        if host == self._told or self._clock() - self._told_at < _TOLD_SECONDS:
+            return
+        self._told, self._told_at = host, self._clock()
         _log.warning(
             "the status listener was asked for by a name that it does not know",
             host=host,

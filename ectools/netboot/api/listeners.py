@@ -19,7 +19,12 @@ from aiohttp import web
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.api.connections import MAX_CONNECTIONS, BoundedProtocol, RejectingProtocol
+from ectools.netboot.api.connections import (
+    MAX_CONNECTIONS,
+    BoundedProtocol,
+    ConnectionPlaces,
+    RejectingProtocol,
+)
 from ectools.netboot.http.aiohttp_log import make_aiohttp_log
 from ectools.netboot.http.listen import bind_listener, format_address
 
@@ -51,7 +56,7 @@ class AppListener:
         self._where = where
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
-        self._connections: set[BoundedProtocol] = set()
+        self._places = ConnectionPlaces(MAX_CONNECTIONS)
         self._reported_error: str | None = None
 
     async def keep_open(self) -> None:
@@ -78,11 +83,7 @@ class AppListener:
 
     def _accept(self) -> asyncio.Protocol:
         server = None if self._runner is None else self._runner.server
-        if server is None or len(self._connections) >= MAX_CONNECTIONS:
-            return RejectingProtocol()
-        protocol = BoundedProtocol(server(), lost=self._connections.discard)
-        self._connections.add(protocol)
-        return protocol
+        return RejectingProtocol() if server is None else BoundedProtocol(server(), self._places)
 
     async def close(self) -> None:
         """Close it, and what is open there: answers have a moment to end."""
@@ -93,8 +94,7 @@ class AppListener:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await runner.cleanup()
-        for protocol in list(self._connections):
-            protocol.abort()
+        self._places.abort_all()
 
 
 def bind_address(address: ListenAddress) -> socket.socket:

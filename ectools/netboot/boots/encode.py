@@ -41,7 +41,7 @@ _BOOT = (
     *("id", "token_hash", "machine", "release", "system", "node", "group", "tag", "client", "within", "why"),
     *("ended", "store_path", "after"),
 )
-_LATER = ("store_percent",)
+_LATER = ("store_percent", "asked")
 """What stands there where it is not None alone."""
 # It becomes a part of a key.
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -121,6 +121,7 @@ def _decode_boot(raw: Mapping[str, Any]) -> NodeBoot:
         store_percent=_read_percent(raw, "store_percent"),
         from_disk=read_flag(raw, "from_disk"),
         update=None if update is None else _decode_update(need_mapping(update, "update")),
+        asked=read_time_if_any(raw, "asked"),
         after=read_text_if_any(raw, "after"),
     )
 

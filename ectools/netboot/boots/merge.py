@@ -36,7 +36,9 @@ def merge_boots(one: NodeBoot, other: NodeBoot) -> NodeBoot:
         if stage in one.stages or stage in other.stages
     }
     reports = [each.report for each in (one, other) if each.report is not None]
-    return replace(best, stages=stages, report=max(reports, key=_weigh_report, default=None))
+    asked = max((each.asked for each in (one, other) if each.asked is not None), default=None)
+    report = max(reports, key=_weigh_report, default=None)
+    return replace(best, stages=stages, report=report, asked=asked)
 
 
 def is_later(one: NodeBoot, other: NodeBoot) -> bool:
@@ -63,7 +65,7 @@ def _weigh(boot: NodeBoot) -> tuple[Any, ...]:
     percent = -1 if install is None or install.percent is None else install.percent
     ended = math.inf if boot.ended is None else boot.ended
     # The rest is the same for all, but for what is merged by itself.
-    return (step, percent, _RANK[boot.state], -ended, repr(replace(boot, stages={}, report=None)))
+    return (step, percent, _RANK[boot.state], -ended, repr(replace(boot, stages={}, report=None, asked=None)))
 
 
 def _weigh_report(report: NodeReport) -> tuple[Any, ...]:

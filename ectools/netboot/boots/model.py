@@ -123,7 +123,8 @@ class NodeBoot:
     does that by itself. ``why``: one line on what is wrong, where that is known. ``ended``:
     Unix seconds, None while it is booting. ``from_disk``: the machine's disk was booted, and its system has
     asked for the boot itself; then ``store_path`` is what was to be booted. ``update``: what it said last of
-    the next one. ``after``: the id of the boot whose system has started this one's
+    the next one. ``asked``: Unix seconds at which its system asked last what is next, as far as that is kept.
+    ``after``: the id of the boot whose system has started this one's
     kernel itself (kexec), so that no firmware and no script were asked; None of any other.
     """
 
@@ -147,6 +148,7 @@ class NodeBoot:
     store_percent: int | None = None
     from_disk: bool = False
     update: BootUpdate | None = None
+    asked: float | None = None
     after: str | None = None
 
     @property

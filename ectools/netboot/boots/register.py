@@ -38,6 +38,8 @@ TOKEN_SECONDS = 86400.0
 """After its deadline, for so long, a boot's token is good for a report that is late."""
 GRACE_SECONDS = 60.0
 """From the start on, in which no boot fails: nodes may have reported while nobody listened, and try again."""
+ASKED_SECONDS = 1800.0
+"""In which it is kept once that a system that runs asks what is next; where a rollout waits less, oftener."""
 FOREIGN_SECONDS = 10.0
 """After which a boot of another host's has failed, where that one has not said so."""
 _TOKEN_BYTES = 24
@@ -107,7 +109,8 @@ class BootRegister:
                 stages = {stage: at + seconds for stage, at in boot.stages.items()}
                 ended = None if boot.ended is None else boot.ended + seconds
                 update = boot.update and replace(boot.update, at=boot.update.at + seconds)
-                live.boot = replace(boot, stages=stages, ended=ended, update=update)
+                asked = None if boot.asked is None else boot.asked + seconds
+                live.boot = replace(boot, stages=stages, ended=ended, update=update, asked=asked)
                 self._progress.change(live)
 
     async def follow(self) -> None:
@@ -304,6 +307,15 @@ class BootRegister:
         if not live.is_kept:
             await self._keeper.write([live])
         return live.boot
+
+    def note_asking(self, boot: NodeBoot, *, period: float) -> None:
+        """A boot's system has asked what is next. It asks often: that is kept once in ``period`` seconds."""
+        live, now = self._memory.find(boot.id), self._clock()
+        if live is None or not self._memory.is_newest(live) or not self._knows_time():
+            return
+        if live.boot.asked is None or now - live.boot.asked >= period:
+            live.boot = replace(live.boot, asked=now)
+            self._memory.change(live)  # which is no news to anybody
 
     async def expire(self) -> None:
         """Boots past their deadline have failed."""

@@ -339,4 +339,4 @@ def make_rollout_id() -> str:
 
 
 def _find_last_time(boot: NodeBoot) -> float:
-    return max([*boot.stages.values(), boot.ended or 0.0])
+    return max([*boot.stages.values(), boot.ended or 0.0, boot.asked or 0.0])

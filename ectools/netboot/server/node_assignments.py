@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import EcError, cut
 from ectools.netboot.boot_files.scripts.reporting import ASSIGNMENT_NAME, BOOT_PARAMETER
+from ectools.netboot.boots.register import ASKED_SECONDS
 from ectools.netboot.fleet.assignment import assign
 from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.http.slots import share_of
@@ -104,7 +105,17 @@ class NodeAssignments:
         if node is None:
             raise RejectedError(404, "the fleet has no name for this machine")
         self._rollouts.hear(node.name)
+        self._boots.note_asking(boot, period=self._find_period(node))
         return boot, node, bool(takes)
+
+    def _find_period(self, node: Node) -> float:
+        """How often it is kept that a node asks, for other hosts and for after a start: four times before it
+        would be taken for off.
+        """
+        rollout = self._rollouts.rollouts.get(node.group or "")
+        if rollout is None or rollout.has_ended:
+            return ASKED_SECONDS
+        return min(ASKED_SECONDS, rollout.plan.off_after / 4)
 
     def assign(self, node: Node, *, takes: bool) -> Assignment:
         """What a node boots: with ``takes`` what it has been given, else what it would get."""

@@ -7,11 +7,12 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fleet_api import TOKEN, Api
 
-from ectools.netboot.api.hosts import ANY_HOST, KnownHosts, find_own_names
+from ectools.netboot.api.hosts import ANY_HOST, KnownHosts, WrongHostError, find_own_names
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
@@ -152,3 +153,19 @@ def test_what_is_said_of_a_name_is_bounded_and_printable(caplog: pytest.LogCaptu
     host = told.fields["host"]  # type: ignore[attr-defined]
     assert len(host) < 300
     assert host.isascii()
+
+
+def test_who_asks_by_ever_other_names_writes_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = [5.0]
+    names = KnownHosts([], clock=lambda: now[0])
+
+    def ask(host: str) -> None:
+        request = make_mocked_request("GET", "/metrics", headers={"Host": host})
+        with pytest.raises(WrongHostError):
+            names.check(request)
+
+    for number in range(300):
+        ask(f"{number}.example")
+        now[0] += 1.0
+    told = [each.fields["host"] for each in caplog.records]  # type: ignore[attr-defined]
+    assert told == [f"{number}.example" for number in (0, 60, 120, 180, 240)]

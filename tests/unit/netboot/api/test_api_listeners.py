@@ -197,9 +197,9 @@ def test_more_connections_than_there_may_be_are_told_to_come_again(monkeypatch: 
     async def scenario() -> None:
         async with tcp(Api()) as port:
             held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-            for reader, writer in held:  # each has its place once it has been answered
-                writer.write(get("/metrics").replace(b"close", b"keep-alive"))
-                await reader.readuntil(b"figures 1\n")
+            for reader, writer in held:  # each has its place once it is answered
+                writer.write(get("/api/v1/events"))
+                await reader.readuntil(b"retry: ")
             refused = await talk(port, get("/metrics"))
             assert refused.startswith(b"HTTP/1.1 503 ")
             assert b"Retry-After: 5\r\n" in refused
@@ -207,6 +207,31 @@ def test_more_connections_than_there_may_be_are_told_to_come_again(monkeypatch: 
             while not (await talk(port, get("/metrics"))).startswith(b"HTTP/1.1 200 "):
                 pass  # the end of a connection takes a turn of the loop, or two
             held[1][1].close()
+
+    run(scenario)
+
+
+def test_an_address_that_takes_all_connections_keeps_nobody_else_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 4)
+
+    async def hold(port: int, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+        writer.write(get(path).replace(b"close", b"keep-alive"))
+        await reader.readuntil(b"retry: " if path.endswith("events") else b"figures 1\n")
+        return reader, writer
+
+    async def scenario() -> None:
+        async with tcp(Api()) as port:
+            # All at work, which one at rest would make room before.
+            working = [await hold(port, "/api/v1/events") for _ in range(4)]
+            assert (await talk(port, get("/metrics"))).startswith(b"HTTP/1.1 200 ")
+            await working[-1][0].read()  # the one that came last is at its end
+            # One of its own that is at rest makes room for the next of the same address.
+            reader, writer = await hold(port, "/metrics")
+            again = await hold(port, "/metrics")
+            assert await reader.read() == b""
+            for _, each in (*working, again, (reader, writer)):
+                each.close()
 
     run(scenario)
 

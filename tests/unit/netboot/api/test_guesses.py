@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from support.api_tcp import tcp
 from support.fleet_api import TOKEN, Api
 from support.scenarios import run
 
 from ectools.netboot.api import guesses
-from ectools.netboot.api.app import build_app
 from ectools.netboot.api.guesses import GUESS_SECONDS, LookTurns
-from ectools.netboot.api.listeners import AppListener
-from ectools.netboot.http.listen import bind_listener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from socket import socket
-
     import pytest
-
-
-@contextlib.asynccontextmanager
-async def listening(api: Api) -> AsyncIterator[int]:
-    """The port of the API, where the token is asked for."""
-    bound: list[socket] = []
-
-    def bind() -> socket:
-        bound.append(bind_listener("127.0.0.1", 0))
-        return bound[0]
-
-    app = lambda: build_app(api.view, api.token_rights, api.hub)  # noqa: E731
-    listener = AppListener(app, bind=bind, what="the status listener", where="")
-    await listener.keep_open()
-    try:
-        yield bound[0].getsockname()[1]
-    finally:
-        api.hub.close()
-        await listener.close()
 
 
 def make_request(token: str) -> bytes:
@@ -63,7 +38,7 @@ def find_turns(api: Api) -> LookTurns:
 def test_a_right_token_gets_in_while_others_of_the_address_guess() -> None:
     async def scenario() -> None:
         api = Api()
-        async with listening(api) as port:
+        async with tcp(api) as port:
             assert [await ask(port, "guess") for _ in range(10)] == [403] * 10
             begun = time.monotonic()
             guesses = [asyncio.create_task(ask(port, f"guess-{number}")) for number in range(20)]
@@ -87,7 +62,7 @@ def test_who_has_hung_up_keeps_no_place_in_the_queue(monkeypatch: pytest.MonkeyP
 
     async def scenario() -> None:
         api = Api()
-        async with listening(api) as port:
+        async with tcp(api) as port:
             for _ in range(10):
                 await ask(port, "guess")
             writers = []

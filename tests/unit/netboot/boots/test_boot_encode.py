@@ -45,6 +45,7 @@ BOOTS = st.builds(
     report=st.none() | REPORTS,
     ended=st.none() | TIME,
     store_percent=st.none() | st.integers(0, 100),
+    asked=st.none() | st.floats(0, 1e9),
 )
 
 

@@ -13,7 +13,8 @@ from support.fleets import make_fleet
 from support.shared_stores import until
 
 from ectools.errors import EcError
-from ectools.netboot.boots.model import BootState
+from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
+from ectools.netboot.boots.register import ASKED_SECONDS, BootRegister
 from ectools.netboot.rollout.ends import RolloutEnds
 from ectools.netboot.rollout.journal import RolloutJournal
 from ectools.netboot.rollout.kept import KeptRollouts
@@ -25,7 +26,7 @@ from ectools.netboot.rollout.slots import GroupSlots, SlotsTakenError
 from ectools.supervision import tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
 
@@ -51,7 +52,7 @@ PATIENCE = 30.0
 class Host:
     """One boot server's rollouts; it sees the boots that all see."""
 
-    def __init__(self, store: MemoryStore, boots: dict[str, NodeBoot], now: list[float]) -> None:
+    def __init__(self, store: MemoryStore, boots: Mapping[str, NodeBoot], now: list[float]) -> None:
         self.knows_time = True
         self.withdrawn: list[str] = []
         self.fails = False
@@ -114,6 +115,58 @@ def test_a_wave_is_opened_once_and_told_once() -> None:
             await until(lambda: two.rollouts.rollouts == one.rollouts.rollouts)
             assert one.rollouts.rollouts["g"].wave == 1
             assert list_kinds(store) == ["rollout-started", "rollout-wave"]
+
+    asyncio.run(scenario())
+
+
+def test_who_asks_one_host_alone_is_not_off_for_another_one_or_after_a_start() -> None:
+    """A node that runs for days is heard of by what it asks: that has to be known to whoever decides."""
+
+    async def scenario() -> None:
+        store, now = MemoryStore(), [100.0]
+        boots = BootRegister(MemoryStore(), clock=lambda: now[0])
+        for node in NODES:
+            _, token = await boots.begin(
+                machine=f"serial {node}",
+                node=node,
+                group="g",
+                release="old",
+                tag=None,
+                system="s",
+                client=None,
+                within=600,
+            )
+            await boots.report(token, NodeStage.UP, NodeReport(release="old"))
+        now[0] += 10 * PLAN.off_after
+        one = Host(store, boots.latest, now)
+        await one.rollouts.start(replace(PLAN, at=now[0], canary=1))
+        for node in NODES:
+            one.rollouts.hear(node)
+            boots.note_asking(boots.latest[node], period=ASKED_SECONDS)
+        await one.rollouts.offer("g", "n1")
+        now[0] += 100
+        _, token = await boots.begin(
+            machine="serial n1",
+            node="n1",
+            group="g",
+            release="new",
+            tag=None,
+            system="s",
+            client=None,
+            within=600,
+        )
+        await boots.report(token, NodeStage.UP, NodeReport(release="new"))
+        two = Host(store, boots.latest, now)  # or the same one, started anew
+        await two.rollouts.load()
+        for _ in range(5):
+            await two.rollouts.turn()
+        rollout = two.rollouts.rollouts["g"]
+        assert (rollout.wave, rollout.state) == (1, RolloutState.RUNNING)
+        # Those that were off for that long hold it up no more.
+        now[0] += PLAN.off_after + ASKED_SECONDS
+        for _ in range(5):
+            await two.rollouts.turn()
+        assert two.rollouts.rollouts["g"].state is RolloutState.DONE
 
     asyncio.run(scenario())
 

@@ -10,7 +10,7 @@ from multidict import CIMultiDict, MultiDict
 from support.fleet_api import CURRENT, NOW, PREVIOUS, Api
 from support.fleets import make_fleet
 
-from ectools.netboot.boots.register import BootRegister
+from ectools.netboot.boots.register import ASKED_SECONDS, BootRegister
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.http.handler import RequestInfo
 from ectools.netboot.http.webroot import RejectedError
@@ -93,9 +93,15 @@ class World:
         text = (await self.assignments.answer(info)).decode()
         return dict(line.split("=", 1) for line in text.splitlines())
 
-    async def start(self) -> None:
+    async def start(self, **fields: float) -> None:
         plan = RolloutPlan(
-            id="r", group="runners", target=CURRENT.id, before=PREVIOUS.id, base=PREVIOUS.id, at=NOW
+            id="r",
+            group="runners",
+            target=CURRENT.id,
+            before=PREVIOUS.id,
+            base=PREVIOUS.id,
+            at=NOW,
+            **fields,  # type: ignore[arg-type] # of the plan
         )
         await self.api.rollouts.start(plan)
 
@@ -248,5 +254,34 @@ def test_who_cannot_be_served_here_takes_no_place(lacks: str) -> None:
         world.staged, world.is_without_system = {PREVIOUS.id, CURRENT.id}, False
         assert (await world.ask(token, take="yes"))["release"] == CURRENT.id
         assert list(world.api.rollouts.need("runners").taken) == ["a"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("off_after", "period"), [(86400.0, ASKED_SECONDS), (60.0, 15.0)])
+def test_that_a_node_asks_is_kept_often_enough_for_who_waits_for_it(off_after: float, period: float) -> None:
+    """Other hosts decide too, and this one after its next start."""
+
+    async def scenario(world: World) -> None:
+        token = await world.boot("a")
+        await world.start(off_after=off_after)
+        await world.boots.write()
+        kept = []
+        for _ in range(2):
+            await world.ask(token)
+            await world.boots.write()
+            again = BootRegister(world.api.store, clock=lambda: world.api.now)
+            await again.load()
+            kept.append(again.latest["a"].asked)
+            world.api.now += period - 1
+        assert kept == [NOW, NOW]
+        world.api.now += 1
+        await world.ask(token)
+        assert world.boots.latest["a"].asked == world.api.now
+        # What runs no more has nothing to ask.
+        await world.boot("a", CURRENT.id)
+        world.api.now += period
+        await world.ask(token)
+        assert world.boots.latest["a"].asked is None
 
     run(scenario)
