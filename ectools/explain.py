@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -51,8 +52,22 @@ def explain(errors: Iterable[Any], root: dict[str, Any], prefix: str) -> list[Pr
 class _Explainer:
     def __init__(self, root: dict[str, Any], prefix: str) -> None:
         self.problems: list[Problem] = []
+        # By its option: a document may have as many problems as it has values.
+        self._known: dict[str, list[Problem]] = {}
         self._root = root
         self._prefix = prefix
+
+    def _append(self, problem: Problem) -> None:
+        self.problems.append(problem)
+        self._known.setdefault(problem.option, []).append(problem)
+
+    @functools.cached_property
+    def _places(self) -> dict[str, list[tuple[str, ...]]]:
+        """Where the schema has an option of a name."""
+        places: dict[str, list[tuple[str, ...]]] = {}
+        for path in _option_paths(self._root):
+            places.setdefault(path[-1], []).append(path)
+        return places
 
     def add(self, error: Any, above: Sequence[str | int]) -> None:
         """``above`` is where the enclosing error stands: paths inside an anyOf are relative to it."""
@@ -97,8 +112,8 @@ class _Explainer:
             expected=demand or describe(schema, self._root),
             hint=_nearby_value(value, schema) or _leave_out_user(value),
         )
-        if problem not in self.problems:
-            self.problems.append(problem)
+        if problem not in self._known.get(problem.option, ()):
+            self._append(problem)
 
     def _unknown_names(self, error: Any, path: Sequence[str | int]) -> None:
         known = error.schema.get("properties", {})
@@ -106,7 +121,7 @@ class _Explainer:
         for name in error.instance:
             if name in known or any(re.search(pattern, name) for pattern in patterns):
                 continue
-            self.problems.append(
+            self._append(
                 Problem(
                     option=show_path((*path, name), self._prefix),
                     message="there is no such option",
@@ -119,7 +134,7 @@ class _Explainer:
     def _nearby(self, name: str, known: dict[str, Any], path: Sequence[str | int]) -> str | None:
         if similar := find_similar(name, known):
             return f"did you mean {show_path((*path, similar[0]), self._prefix)}?"
-        elsewhere = [found for found in _option_paths(self._root) if found[-1] == name]
+        elsewhere = self._places.get(name, [])
         if len(elsewhere) == 1:
             return f"did you mean {show_path(elsewhere[0], self._prefix)}?"
         if known and len(known) <= 8:
@@ -130,17 +145,17 @@ class _Explainer:
         # jsonschema yields one error for each missing name, without saying in a field which it is.
         for name in error.validator_value:
             option = show_path((*path, name), self._prefix)
-            if name in error.instance or any(problem.option == option for problem in self.problems):
+            if name in error.instance or option in self._known:
                 continue
             expected = describe(error.schema.get("properties", {}).get(name, {}), self._root)
-            self.problems.append(
+            self._append(
                 Problem(
                     option=option, message="is missing and has no default", value=UNSET, expected=expected
                 )
             )
 
     def _read_only(self, error: Any, path: Sequence[str | int]) -> None:
-        self.problems.append(
+        self._append(
             Problem(
                 option=show_path(path, self._prefix) or "document",
                 message="is read-only",
@@ -177,7 +192,7 @@ class _Explainer:
         for name in unknown:
             close = find_similar(name, tags)
             meant = f"did you mean {show_path((*path, close[0]), self._prefix)}? " if close else ""
-            self.problems.append(
+            self._append(
                 Problem(
                     option=show_path((*path, name), self._prefix),
                     message="there is no such option",
@@ -186,7 +201,7 @@ class _Explainer:
                 )
             )
         if not unknown:
-            self.problems.append(
+            self._append(
                 Problem(
                     option=show_path(path, self._prefix) or "document",
                     message=f"has {', '.join(value) or 'no name'}",

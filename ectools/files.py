@@ -296,7 +296,9 @@ def hold_lock(path: Path, *, what: str, wait_seconds: float = 0.0) -> Iterator[N
     try:
         _take_lock(descriptor, path, what=what, wait_seconds=wait_seconds)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        # A disk that is full has no room for who it is; the lock is held all the same.
+        with contextlib.suppress(OSError):
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

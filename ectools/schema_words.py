@@ -149,7 +149,7 @@ _MEANINGS = {
     r"/[\s\S]*": "an absolute path",
     r"(?:/[^/]+)+": "an absolute path, without a slash at its end",
     r"[^/]+": "a name without a slash",
-    r"[0-9]+[kKmMgG%]?": "a size: 512M or 25%",
+    r"[1-9][0-9]*[kKmMgG%]?": "a size: 512M or 25%",
     r"[A-Za-z0-9_\-]+": "the name of a kernel module: e1000e",
     r"[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@\-]*[.](?:automount|device|mount|path|scope|service|slice|socket|swap|"
     r"target|timer)": "the name of a unit: every-channel-node.service",

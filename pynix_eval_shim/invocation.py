@@ -110,7 +110,9 @@ def choose_store(nix: Nix, *, needed: bool) -> Store:
 
 def _may_write(directory: Path) -> bool:
     """Whether ``directory`` could be written to, or made where it is missing."""
-    existing = next((each for each in (directory, *directory.parents) if each.exists()), Path("/"))
+    # os.path's, to which what may not be looked at is not there: this user may not write above it either.
+    paths = (directory, *directory.parents)
+    existing = next((each for each in paths if os.path.exists(each)), Path("/"))  # noqa: PTH110
     return os.access(existing, os.W_OK | os.X_OK)
 
 

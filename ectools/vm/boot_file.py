@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError, InputError
-from ectools.files import read_regular, write_atomic
+from ectools.files import hold_lock, read_regular, write_atomic
 from ectools.ipxe.token import CHAIN_TOKEN, read_tokens
 from ectools.vm.boot_script import build_boot_script
 from ectools.vm.settings import GUEST_OPTIONS
@@ -37,10 +37,11 @@ def read_token(boot: Boot) -> str | None:
 def hold_boot_file(boot: Boot, *, url: str, token: str | None) -> Iterator[Path]:
     """The boot file for the length of the block. One with a token is only the owner's, and goes at the end.
 
-    ``url`` is the effective one. Raises EcError with the path and the reason.
+    ``url`` is the effective one. Raises EcError with the path and the reason; LockedError where another
+    runner's guest boots from it.
     """
     net = boot.user_net
-    path = net.tftp_dir / net.boot_filename
+    path = net.boot_path
     if net.boot_file is not None:
         content = read_regular(net.boot_file, limit=_MAX_BYTES)
         if not content:
@@ -54,9 +55,10 @@ def hold_boot_file(boot: Boot, *, url: str, token: str | None) -> Iterator[Path]
     except OSError as error:
         hint = f"{GUEST_OPTIONS}.boot.userNet.tftpDir"
         raise EcError(f"{net.tftp_dir}: cannot be made: {error.strerror}", hint=hint) from error
-    write_atomic(path, content, mode=0o644 if token is None else 0o600)
-    try:
-        yield path
-    finally:
-        if token is not None:
-            path.unlink(missing_ok=True)
+    with hold_lock(net.boot_lock, what=f"the boot file {path}"):
+        write_atomic(path, content, mode=0o644 if token is None else 0o600)
+        try:
+            yield path
+        finally:
+            if token is not None:
+                path.unlink(missing_ok=True)

@@ -146,17 +146,17 @@ class _Paths:
 def _check_apart(disk: Disk, boot: Boot, state_dir: Path, *, paths: _Paths) -> None:
     """The disk, and the files that the guest boots from: none is written over, or is another's directory."""
     net, root = boot.user_net, boot.http.root
-    boot_file = net.tftp_dir / net.boot_filename
+    written = (net.boot_path, net.boot_lock)
     own = "a file of its own"
     directories = (state_dir, net.tftp_dir, *([] if root is None else [root]))
     if any(paths.are_one(disk.path, each) for path in directories for each in (path, *path.parents)):
         paths.refuse("disk.path", disk.path, "is a directory of other options", own)
     elif not paths.is_rejected(disk.path) and any(
-        paths.are_one(path, boot_file) for path in (disk.path, disk.lock)
+        paths.are_one(path, other) for path in (disk.path, disk.lock) for other in written
     ):
         message = "is the boot file in boot.userNet.tftpDir as well, which is written at every start"
         paths.refuse("disk.path", disk.path, message, own)
-    if root is not None and any(paths.are_one(root / name, boot_file) for name in _SERVED):
+    if root is not None and any(paths.are_one(root / name, net.boot_path) for name in _SERVED):
         message = "is a file of boot.http.root, and would be written over"
         paths.refuse("boot.userNet.bootFilename", Path(net.boot_filename), message, "another name")
 

@@ -14,6 +14,9 @@ all others
     Held by somebody: ``stop`` on a monitor, a debugger, a migration or a snapshot; or as ``extraArgs`` say:
     ``-no-shutdown``, ``-action panic=pause``. That is for a person to end.
 
+The link of its LAN goes with the host's interface, and QEMU says nothing of it. Such a guest runs on, and is
+reported: it has a LAN again once it is started anew.
+
 A guest that is held is not alive, and no reason to kill it at once either: the watchdog is fed for
 ``HEALTH_PAUSE_SECONDS`` more.
 
@@ -67,7 +70,8 @@ _RETRY_SECONDS = 10.0
 class Health:
     """The health of one guest. ``runs`` is what the status line says of one that does.
 
-    ``clock`` gives seconds, as the loop's does.
+    ``is_linked`` says whether the link of its LAN is there, where it has one. ``clock`` gives seconds, as the
+    loop's does.
     """
 
     def __init__(
@@ -77,12 +81,15 @@ class Health:
         notifier: Notifier,
         status: StatusLine,
         runs: str,
+        is_linked: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._guest = guest
         self._notifier = notifier
         self._status = status
         self._runs = runs
+        self._is_linked = is_linked
+        self._lost_link = False
         self._clock = clock or asyncio.get_running_loop().time
         self._guard = Guard("the watch over the guest", clock=self._clock)
         self._pause: _Pause | None = None
@@ -120,6 +127,7 @@ class Health:
     async def turn(self) -> str | None:
         """One question: why the guest cannot go on, or None. Raises QmpError where QEMU does not answer."""
         state = await self._ask()
+        self._look_at_link()
         if state == _BROKEN:
             return state
         if state in ALIVE:
@@ -141,6 +149,12 @@ class Health:
             self._silent_since = None
             self._report(self._runs if self._pause is None else self._pause.describe(self._clock()))
         return state
+
+    def _look_at_link(self) -> None:
+        if not self._lost_link and not self._is_linked():
+            self._lost_link = True
+            self._runs += ", without its LAN"
+            _log.error("the link of the guest's LAN is gone: the guest has none until it is started again")
 
     async def _look_at_pause(self, state: str) -> str | None:
         now = self._clock()

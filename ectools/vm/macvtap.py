@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import hmac
 import os
@@ -37,6 +38,7 @@ _log = log.Log(__name__)
 _MARK = "every-channel-ipxe-qemu"
 _ALIAS_BYTES = 255  # IFALIASZ, with its NUL
 _IFF_UP = 1  # <linux/if.h>
+_TUNGETIFF, _IFREQ_BYTES = 0x800454D2, 40  # <linux/if_tun.h>
 _NODE_SECONDS = 10.0
 # Device nodes are named by the link's index, which another network namespace may use too; a new link has a
 # new one.
@@ -106,6 +108,15 @@ def hold_macvtap(macvtap: Macvtap, settings: GuestSettings) -> Iterator[Tap]:
         os.close(descriptor)
         if made_here:
             remove_link(macvtap, settings)
+
+
+def is_link_there(descriptor: int) -> bool:
+    """Whether the link still is whose ``/dev/tapN`` was opened: it goes with its interface."""
+    try:
+        fcntl.ioctl(descriptor, _TUNGETIFF, bytes(_IFREQ_BYTES))
+    except OSError as error:
+        return error.errno != errno.ENOLINK
+    return True
 
 
 def make_link(macvtap: Macvtap, settings: GuestSettings, *, uid: int) -> None:

@@ -91,6 +91,16 @@ class UserNet:
     model: str
     host_loopback: HostLoopback
 
+    @property
+    def boot_path(self) -> Path:
+        """The boot file: what the guest is told to load."""
+        return self.tftp_dir / self.boot_filename
+
+    @property
+    def boot_lock(self) -> Path:
+        """The file by which one runner at a time has the boot file."""
+        return self.tftp_dir / f".{self.boot_filename}.lock"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Boot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from ectools.vm.boot_server import start_boot_server
 from ectools.vm.guest import Launch, explain_end, start_guest
 from ectools.vm.health import ALIVE, Health
 from ectools.vm.kvm import KvmError, classify_death, probe_kvm
+from ectools.vm.macvtap import is_link_there
 from ectools.vm.qemu_errors import raise_for_settings
 from ectools.vm.qmp import QmpError
 from ectools.vm.settings import KvmPolicy
@@ -23,6 +25,7 @@ from ectools.vm.watch import watch_guest
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from pathlib import Path
 
     from ectools.parsing import ListenAddress
@@ -144,8 +147,18 @@ class _Run:
                 settings=settings,
                 server=self.server,
                 stop=self.stop,
-                health=Health(guest, notifier=self.notifier, status=self.status, runs=runs),
+                health=Health(
+                    guest,
+                    notifier=self.notifier,
+                    status=self.status,
+                    runs=runs,
+                    is_linked=_find_link_check(self.plan.tap),
+                ),
             )
+
+
+def _find_link_check(tap: Tap | None) -> Callable[[], bool]:
+    return (lambda: True) if tap is None else functools.partial(is_link_there, tap.fd)
 
 
 async def _wait_started(guest: Guest, stop: StopRequest) -> str | None:

@@ -18,7 +18,9 @@ readonly STATE=var/lib/every-channel
 readonly KEY_PLACES=(etc/ssh "$STATE/ssh")
 readonly TELL_SECONDS=5 COPY_TRIES=5
 # What a root file system has beside the closure: its own tables, and a system that starts.
-readonly SPARE_BYTES=$((768 << 20))
+readonly SPARE_BYTES=$((256 << 20))
+# So little is left of one that is full.
+readonly FULL_BYTES=$((16 << 20))
 
 sys=${INSTALL_SYS:-/sys} by_id=${INSTALL_BY_ID:-/dev/disk/by-id}
 runtime=$RUNTIME_DIRECTORY

@@ -119,7 +119,7 @@ in
     };
 
     size = mkOption {
-      type = types.strMatching "[0-9]+[kKmMgG%]?";
+      type = types.strMatching "[1-9][0-9]*[kKmMgG%]?";
       default = "50%";
       example = "2G";
       description = ''

@@ -72,15 +72,29 @@ make_file_systems() {
 
 nix_command() { nix --extra-experimental-features nix-command "$@"; }
 
+# What the EFI system partition takes of the disk: the one that there is, or that is to be made.
+find_esp_bytes() {
+  local part name value bytes=0
+  if [ "$content" = ours ] && part=$(find_partition "$ESP_LABEL"); then
+    bytes=$(blockdev --getsize64 "$part")
+  else
+    while IFS== read -r name value; do
+      if [ "$name" = SizeMinBytes ]; then bytes=$((${value%M} << 20)); fi
+    done < "$INSTALL_DEFINITIONS/10-esp.conf"
+  fi
+  echo "$bytes"
+}
+
 # The closure, in bytes, by what the cache says of it.
 measure_closure() {
-  local line
+  local line esp_bytes
   line=$(nix_command path-info --store "${plan[cache]}" --closure-size "${plan[system]}") \
     || try_again "the boot server's cache does not answer"
   [[ $line =~ ([0-9]+)[[:space:]]*$ ]] || give_up "the cache does not say how large ${plan[system]} is"
   closure_bytes=${BASH_REMATCH[1]}
-  if [ "$disk_bytes" -lt $((closure_bytes + closure_bytes / 8 + SPARE_BYTES)) ]; then
-    give_up "$disk_name is too small for $((closure_bytes >> 20)) MiB of ${plan[system]}"
+  esp_bytes=$(find_esp_bytes)
+  if [ "$disk_bytes" -lt $((esp_bytes + closure_bytes + closure_bytes / 8 + SPARE_BYTES)) ]; then
+    give_up "$disk_name is too small for $((closure_bytes >> 20)) MiB of ${plan[system]} beside $((esp_bytes >> 20)) MiB to boot from"
   fi
 }
 
@@ -113,12 +127,16 @@ copy_once() {
 }
 
 copy_system() {
-  local try
+  local try free
   for ((try = 1; try <= COPY_TRIES; try++)); do
     if copy_once; then return; fi
     say "the closure was not copied (try $try of $COPY_TRIES)"
     sleep "$((try > 1 ? 5 : 0))"
   done
+  free=$(df --output=avail --block-size=1 "$root" | tail --lines=1)
+  if [ "$free" -lt "$FULL_BYTES" ]; then
+    give_up "the file system on $disk_name is full: $((free >> 20)) MiB are left for ${plan[system]}"
+  fi
   give_up "${plan[system]} cannot be copied from the boot server, or is not signed by a key that this system trusts"
 }
 

@@ -285,12 +285,28 @@ def test_the_only_one_of_a_size(machine: Installer, tmp_path: Path) -> None:
     assert describe_installed(large, tmp_path / "mnt")["loader"] == "1\n"
 
 
-def test_a_disk_that_is_too_small(machine: Installer) -> None:
-    disk = machine.add_disk("ata-ONE", DISK_BYTES // 2)
+@pytest.mark.parametrize(("size", "esp_mib"), [(DISK_BYTES // 4, ESP_MIB), (DISK_BYTES, 800)])
+def test_a_disk_that_is_too_small(size: int, esp_mib: int, machine: Installer) -> None:
+    machine.esp_mib = esp_mib
+    disk = machine.add_disk("ata-ONE", size)
     before = digest(disk)
     install(machine, status=2)
     assert digest(disk) == before
-    assert "is too small" in find_boot(machine.service).why
+    why = find_boot(machine.service).why
+    assert "is too small" in why
+    assert f"beside {esp_mib} MiB" in why
+
+
+def test_a_root_that_is_too_small_for_what_is_copied(machine: Installer) -> None:
+    """Of a table that is of here, with a partition of somebody else's."""
+    disk = machine.add_disk("ata-ONE")
+    table = f"label: gpt\nsize={ESP_MIB}MiB, type=U, name=EC-BOOT\nsize=8MiB, name=ec-root\nname=other\n"
+    subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
+    with disk.attached() as device:
+        subprocess.run(["partx", "--update", device], check=False)
+        subprocess.run(["mkfs.ext4", "-q", "-L", "EC-BOOT", f"{device}p1"], check=True)
+    install(machine, status=2)
+    assert "is full: " in find_boot(machine.service).why
 
 
 def test_a_machine_that_starts_by_bios(machine: Installer) -> None:

@@ -58,7 +58,7 @@ def test_a_guest_boots_and_powers_itself_off(tmp_path: Path, manager: ServiceMan
     assert runner.requests() == ["/netboot.ipxe", "/kernel", "/initrd"]
     assert inside[0].endswith("qemu-system-x86_64")
     assert "guest=a,,b=c d" in inside
-    assert [entry.name for entry in (state / "tftp").iterdir()] == ["undionly.kpxe"]
+    assert {entry.name for entry in (state / "tftp").iterdir()} == {"undionly.kpxe", ".undionly.kpxe.lock"}
     assert stat.S_IMODE((state / "disk.qcow2").stat().st_mode) == 0o600
     # The server was up before QEMU was started, and QEMU said "running" before the manager heard of it.
     names = [entry["event"] for entry in runner.entries]

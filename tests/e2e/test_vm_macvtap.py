@@ -148,6 +148,25 @@ def test_the_link_goes_with_a_qemu_that_dies(lan: Lan, tmp_path: Path) -> None:
     assert lan.link(NAME) is None
 
 
+def test_a_link_that_goes_while_the_guest_runs_is_told_and_made_anew_at_the_next_start(
+    lan: Lan, tmp_path: Path
+) -> None:
+    settings = lan_settings(tmp_path)
+    with start_runner(settings, tmp_path, wrapper=lan.wrapper) as runner:
+        mac = lan_mac(runner)
+        runner.wait_event("the guest runs")
+        # As an interface does that is made anew, and what stands on it goes with it.
+        lan.ip("link", "delete", NAME)
+        told = runner.wait_event(
+            "the link of the guest's LAN is gone: the guest has none until it is started again"
+        )
+        assert told["level"] == "error"
+        runner.terminate()
+        assert runner.wait() == 0
+    with start_runner(settings, tmp_path, wrapper=lan.wrapper) as again:
+        assert lan_mac(again) == mac
+
+
 def test_a_foreign_link_is_never_deleted(lan: Lan, tmp_path: Path) -> None:
     lan.ip("link", "add", "link", lan.uplink, "name", NAME, "type", "macvtap", "mode", "bridge")
     before = lan.link(NAME)

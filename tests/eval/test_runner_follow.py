@@ -227,7 +227,7 @@ def test_on_a_disk_without_systemd_boot_it_is_refused(systems: Systems) -> None:
 
 @pytest.mark.nix
 @pytest.mark.parametrize("name", ["followUnit", "diskBootUnit"])
-def test_exposure_on_a_disk_is_at_most_1_8(
+def test_exposure_on_a_disk_is_at_most_1_6(
     systems: Systems, require_tool: Callable[[str, str], str], name: str
 ) -> None:
     analyze = require_tool("systemd-analyze", "install systemd")
@@ -235,4 +235,4 @@ def test_exposure_on_a_disk_is_at_most_1_8(
     argv = [analyze, "security", "--offline=true", "--no-pager", str(unit)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     (exposure,) = re.findall(r"exposure level for \S+: ([\d.]+)", done.stdout)
-    assert float(exposure) <= 1.8
+    assert float(exposure) <= 1.6

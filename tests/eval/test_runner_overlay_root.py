@@ -45,6 +45,15 @@ def overlay(*, systemd: bool = False, disks: dict[str, Any] | None = None, **opt
     }
 
 
+@pytest.mark.parametrize(("size", "is_taken"), [("0", False), ("0%", False), ("2G", True), ("10%", True)])
+def test_a_size_without_an_end_is_refused(size: str, is_taken: bool, systems: Systems) -> None:
+    """To tmpfs, 0 is no limit: writes would take all memory there is."""
+    done = systems.run(["nix-instantiate", "--eval", "--strict"], "overlayRoot.script", overlay(size=size))
+    assert (done.returncode == 0) is is_taken
+    if not is_taken:
+        assert f"{OPTION}.size" in done.stderr
+
+
 @both_stages
 @pytest.mark.parametrize(
     ("disks", "options", "expected"),

@@ -117,6 +117,11 @@ class Host:
         return self.machine.show(unit, name)[name]
 
 
+def move_nft(machine: Machine, before: str, after: str) -> None:
+    machine.run("mv", f"/usr/bin/nft{before}", f"/usr/bin/nft{after}")
+    machine.run("mv", f"/usr/sbin/nft{before}", f"/usr/sbin/nft{after}", check=False)
+
+
 @pytest.fixture(scope="module")
 def host(
     nixpkgs: Path, nix_env: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
@@ -188,6 +193,19 @@ def test_a_filter_that_dies_comes_back_and_the_guest_runs_on(host: Host) -> None
     assert host.show(UNIT, "InvocationID") == guest
 
 
+def test_a_filter_that_cannot_be_loaded_for_a_while_is_tried_until_it_can(host: Host) -> None:
+    machine, guest = host.machine, host.show(UNIT, "InvocationID")
+    move_nft(machine, "", ".away")
+    before = int(host.show(FILTER, "NRestarts"))
+    machine.run("kill", "-KILL", host.show(FILTER, "MainPID"))
+    # More often than systemd does by default within ten seconds.
+    machine.wait(lambda: int(host.show(FILTER, "NRestarts")) >= before + 7, "seven tries", unit=FILTER)
+    move_nft(machine, ".away", "")
+    machine.wait_active(FILTER)
+    assert host.try_as_guest(9001) == "Connection refused"
+    assert host.show(UNIT, "InvocationID") == guest
+
+
 def test_stopped_it_leaves_no_rules(host: Host) -> None:
     assert host.tables()
     host.machine.run("systemctl", "stop", UNIT)
@@ -197,15 +215,13 @@ def test_stopped_it_leaves_no_rules(host: Host) -> None:
 
 def test_without_the_filter_the_guest_does_not_start_and_says_why(host: Host) -> None:
     machine = host.machine
-    machine.run("mv", "/usr/bin/nft", "/usr/bin/nft.away")
-    machine.run("mv", "/usr/sbin/nft", "/usr/sbin/nft.away", check=False)
+    move_nft(machine, "", ".away")
     machine.run("systemctl", "start", UNIT, check=False)
     assert host.show(UNIT, "ActiveState") != "active"
     said = machine.journal(UNIT)
     assert "the guest can reach every service on this host's loopback" in said
     assert "nft: program not found" in machine.journal(FILTER)
-    machine.run("mv", "/usr/bin/nft.away", "/usr/bin/nft")
-    machine.run("mv", "/usr/sbin/nft.away", "/usr/sbin/nft", check=False)
+    move_nft(machine, ".away", "")
     machine.wait(lambda: host.show(UNIT, "ActiveState") == "active", "the guest", unit=UNIT)
 
 

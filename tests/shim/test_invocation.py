@@ -73,6 +73,10 @@ class TestStore:
         assert str(forbidden) in caught.value.message
         assert "HOME" in str(caught.value.hint)
 
+    def test_a_home_that_may_not_be_looked_at_is_none(self, forbidden: Path) -> None:
+        with pytest.raises(shim.StoreUnavailableError):
+            invocation.choose_store(nix_of(forbidden / ("x" * 300), forbidden), needed=True)
+
 
 def test_settings_of_the_caller_win() -> None:
     nix = Nix(options={"eval-cache": "true", "cores": "1"}, offline=True)

@@ -131,6 +131,7 @@ class Installer:
     disks: list[Disk] = field(default_factory=list)
     mac: str = MAC
     uefi: bool = True
+    esp_mib: int = ESP_MIB
 
     def add_disk(self, name: str, size: int = DISK_BYTES) -> Disk:
         disk = Disk(self.directory / f"{name}.img", name, size).make()
@@ -180,7 +181,7 @@ class Installer:
             public_key=self.public_key,
             env={
                 "RUNTIME_DIRECTORY": str(self.directory / "run"),
-                "INSTALL_DEFINITIONS": str(write_definitions(self.directory / "repart.d")),
+                "INSTALL_DEFINITIONS": str(write_definitions(self.directory / "repart.d", self.esp_mib)),
                 "INSTALL_SYS": str(self.directory / "sys"),
                 "INSTALL_BY_ID": str(self.directory / "by-id"),
                 "INSTALL_DISKS": " ".join(devices),
@@ -190,14 +191,14 @@ class Installer:
         )
 
 
-def write_definitions(directory: Path) -> Path:
+def write_definitions(directory: Path, esp_mib: int = ESP_MIB) -> Path:
     """The module's definitions for systemd-repart, smaller, and with a file system that any kernel has."""
     directory.mkdir(exist_ok=True)
     found = re.findall(r"writeText \"(\S+\.conf)\" ''\n(.*?)''", MODULE.read_text(), re.DOTALL)
     assert [name for name, _ in found] == ["10-esp.conf", "20-root.conf"]
     for name, text in found:
         lines = [line.strip() for line in text.strip().splitlines()]
-        made = "\n".join(lines).replace("${toString cfg.espMiB}", str(ESP_MIB))
+        made = "\n".join(lines).replace("${toString cfg.espMiB}", str(esp_mib))
         (directory / name).write_text(made.replace("Format=vfat", "Format=ext4") + "\n")
     return directory
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -24,6 +25,21 @@ def test_a_second_holder_is_refused_with_the_first_ones_pid(tmp_path: Path) -> N
                 pass
     with hold_lock(lock, what="the disk"):
         pass
+
+
+def test_a_full_disk_takes_no_id_and_the_lock_is_held(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As a full disk has it: the file is there, and no byte more.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with hold_lock(tmp_path / "lock", what="the disk"):
+            with (
+                pytest.raises(LockedError, match="the disk is in use by another process$"),
+                hold_lock(tmp_path / "lock", what="the disk"),
+            ):
+                raise AssertionError
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_nothing_is_locked_or_written_but_a_file_of_our_own_with_one_name(tmp_path: Path) -> None:

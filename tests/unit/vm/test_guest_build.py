@@ -397,6 +397,7 @@ IS_DIRECTORY = "is a directory of other options"
             "disk.path",
             IS_BOOT_FILE,
         ),
+        ({"disk": {"path": f"{TFTP}/.undionly.kpxe.lock"}}, "disk.path", IS_BOOT_FILE),
         ({"disk": {"path": TFTP}}, "disk.path", IS_DIRECTORY),
         ({"disk": {"path": "/"}}, "disk.path", IS_DIRECTORY),
         ({"disk": {"path": "/srv/netboot"}}, "disk.path", IS_DIRECTORY),

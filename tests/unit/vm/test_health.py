@@ -34,6 +34,7 @@ class Bench:
     manager: socket.socket
     log: pytest.LogCaptureFixture
     now: float = 5000.0
+    is_linked: bool = True
     health: Health = field(init=False)
     qemu: QmpServer = field(init=False)
 
@@ -46,6 +47,7 @@ class Bench:
                     notifier=notifier,
                     status=StatusLine(notifier),
                     runs="the guest runs",
+                    is_linked=lambda: self.is_linked,
                     clock=lambda: self.now,
                 )
                 await asyncio.wait_for(scenario(self), 60)
@@ -118,6 +120,25 @@ def test_a_guest_that_is_held_is_told_and_lives_for_the_stated_time(state: str, 
         assert "WATCHDOG=1" in bench.heard()
         assert await bench.turn(state, after=2) == f"it has been held for 24 h 0 min: {state}"
         assert bench.heard() == []
+
+    bench.run(scenario)
+
+
+def test_a_guest_without_its_lan_is_told_once_and_lives(bench: Bench) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.turn("running")
+        bench.is_linked = False
+        bench.heard()
+        for _ in range(3):
+            assert await bench.turn("running", after=15) is None
+        assert bench.heard() == [
+            "WATCHDOG=1",
+            "STATUS=the guest runs, without its LAN",
+            "WATCHDOG=1",
+            "WATCHDOG=1",
+        ]
+        ((event, _),) = bench.told()
+        assert event.startswith("the link of the guest's LAN is gone")
 
     bench.run(scenario)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ectools.errors import EcError, InputError
-from ectools.files import FileError
+from ectools.files import FileError, LockedError
 from ectools.vm import boot_file
 from ectools.vm.boot_file import hold_boot_file, read_token
 from ectools.vm.boot_root import check_boot_root
@@ -71,6 +71,20 @@ def test_a_boot_file_with_a_token_is_private_and_does_not_stay(
     with hold_boot_file(boot, url=URL, token=None) as path:
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert path.exists()
+
+
+def test_two_guests_do_not_boot_from_one_file(
+    tmp_path: Path, settings_of: Callable[..., GuestSettings]
+) -> None:
+    """Each would load the other's script, with its token, and lose its own at the other's end."""
+    boot = settings_of({"stateDir": str(tmp_path)}).boot
+    with hold_boot_file(boot, url=URL, token="s3cret") as path:
+        with (
+            pytest.raises(LockedError, match="the boot file "),
+            hold_boot_file(boot, url="http://a/other", token="another"),
+        ):
+            raise AssertionError
+        assert "token=s3cret" in path.read_text()
 
 
 def test_a_given_boot_file_is_copied_over_an_older_one(
