@@ -35,30 +35,28 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
     from ectools.cli.fleet_text import draw_rows, summarize_rows
     from ectools.log import use_colour
 
-    if timeout is not None and not wait:
-        raise click.UsageError("--timeout is for --wait")
-    client = open_client(sock)
-    looks = Looks(timeout)
-    told = ""
-    while True:
-        answer = looks.ask(lambda: client.get("nodes"))
-        rows = [row for row in answer["nodes"] if group in (None, row["group"])]
-        is_done = all(row["on_release"] is not False for row in rows if row["known"])
-        if not wait or is_done or looks.are_over:
-            break
-        if (line := summarize_rows(rows)) != told:
-            click.echo(line, err=True)
-            told = line
-        looks.rest()
+    looks, client = Looks(timeout, waits=wait), open_client(sock)
+    now = 0.0
+
+    def look() -> list[dict[str, Any]]:
+        nonlocal now
+        answer = client.get("nodes")
+        now = answer["now"]
+        return [row for row in answer["nodes"] if group in (None, row["group"])]
+
+    def are_done(rows: list[dict[str, Any]]) -> bool:
+        return all(row["on_release"] is not False for row in rows if row["known"])
+
+    rows = looks.look_until(look, is_done=are_done, summarize=summarize_rows)
     if group is not None and not rows:
         click.echo(f"no node is of the group {group}", err=True)
     if as_json:
         click.echo(json.dumps(rows))
     else:
-        for drawn in draw_rows(rows, now=answer["now"], colour=use_colour(sys.stdout)):
+        for drawn in draw_rows(rows, now=now, colour=use_colour(sys.stdout)):
             click.echo(drawn)
         click.echo(summarize_rows(rows), err=True)
-    return 0 if is_done else 1
+    return 0 if are_done(rows) else 1
 
 
 @click.command(epilog="Example: ectools fleet hold nuc-07 --why 'memory is replaced'")
