@@ -21,8 +21,8 @@ set -euo pipefail
 source "$1/arguments.sh"
 for file in "${@:2}"; do read_boot_arguments "$file"; done
 printf '%s\\n' "url=$boot_url" "server=$boot_server" "token=$boot_token" "release=$boot_release" \\
-  "order=$boot_order" "within=$boot_within" "counter=$boot_counter" "least=$boot_release_counter" "units=${boot_units[*]}" \\
-  "stores=${boot_stores[*]}" "words=${boot_words[*]}"
+  "order=$boot_order" "within=$boot_within" "counter=$boot_counter" "least=$boot_release_counter" \\
+  "units=${boot_units[*]}" "stores=${boot_stores[*]}" "words=${boot_words[*]}"
 """
 NOTHING = dict.fromkeys(
     ("url", "server", "token", "release", "order", "within", "counter", "least", "units", "stores", "words"),

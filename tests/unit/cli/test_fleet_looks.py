@@ -58,9 +58,7 @@ def test_the_time_ends_it() -> None:
 
 
 def test_what_is_another_on_the_way_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
-    seen = Looks().look_until(
-        say(1, 1, 2, 1, 3, 4), is_done=lambda seen: seen == 3, summarize="{} of 3".format
-    )
+    seen = Looks().look_until(say(1, 1, 2, 1, 3, 4), is_done=lambda seen: seen == 3, summarize=str)
     assert seen == 3
     assert capsys.readouterr().err.splitlines() == ["1", "2", "1"]
 
