@@ -194,7 +194,7 @@ def _write_or_check(pages: Mapping[str, bytes], *, directory: Path | None, check
 @docs.command("commands", epilog="Example: ectools docs commands --check docs/man")
 @_directory_options
 def commands(*, directory: Path | None, checked: Path | None) -> int:
-    """Write a page of the manual for each command, as `man` reads them."""
+    """Write a manual page for each command, for `man`."""
     _need_one(directory, checked, what="DIRECTORY")
     from ectools.cli.main import DOCS_URL, ectools
     from ectools.cli.vm import every_channel_ipxe_qemu

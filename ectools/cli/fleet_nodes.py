@@ -27,7 +27,7 @@ _TARGETS = ("network", "disk", "install")
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print an array of nodes.")
 def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path | None, as_json: bool) -> int:
-    """Show a row a node: its release, since when, and its stage or its state.
+    """Show one row for each node: its release, since when, and its stage or state.
 
     The exit status is 0 where all nodes are on their release and healthy, and 1 otherwise. Of those that are
     held or boot from their disk nothing is expected. Machines without a name come last, and do not count.
@@ -73,7 +73,7 @@ def hold(*, name: str, why: str | None, sock: Path | None) -> None:
 @click.argument("name", metavar="NODE")
 @socket_option
 def release(*, name: str, sock: Path | None) -> None:
-    """Have a node boot what the fleet says again: it is held no more, and boots nothing else once."""
+    """Have a node boot what the fleet says again: this undoes hold and boot-once."""
     row = open_client(sock).post("nodes", name, "release")
     click.echo(f"{name}: released; it boots: {_describe_next(row)}", err=True)
 
@@ -85,7 +85,7 @@ def release(*, name: str, sock: Path | None) -> None:
 @click.option("--release", "wanted", metavar="RELEASE", help="A release: its tag, or its id.")
 @socket_option
 def boot_once(*, name: str, target: str | None, disk: bool, wanted: str | None, sock: Path | None) -> None:
-    """Have a node boot something at its next boot, and at that alone, also where it is held.
+    """Have a node boot something else at its next boot only, even if it is held.
 
     TARGET is network, which is the default, disk, or install: the release is booted, and installs what the
     fleet says (`install`) on the node's disk. That is over once the disk boots, however often it is tried.
@@ -125,7 +125,7 @@ def add(
     arguments: tuple[str, ...],
     sock: Path | None,
 ) -> None:
-    """Name a machine: from its next request on it boots what its group does.
+    """Name a machine: from its next request on, it boots what its group boots.
 
     The boot server remembers it beside the settings and the fleet file, which go first.
     """
@@ -148,7 +148,7 @@ def add(
 @click.argument("name", metavar="NODE")
 @socket_option
 def remove(*, name: str, sock: Path | None) -> None:
-    """Forget a node that was added, and what was said of it."""
+    """Forget a node that was added, and everything that was set for it."""
     open_client(sock).delete("nodes", name)
     click.echo(f"{name}: removed", err=True)
 

@@ -119,7 +119,7 @@ def start(
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print an array of rollouts.")
 def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path | None, as_json: bool) -> int:
-    """Show the rollouts: who has the release, who is awaited, who has failed, and why it stands.
+    """Show the rollouts: which nodes have the release, are awaited or have failed, and why one has stopped.
 
     The exit status is 1 where one was stopped or ended by somebody, or --timeout is over; else 0.
     """
@@ -160,7 +160,7 @@ def _turn(name: str, words: str, told: str) -> click.Command:
 
 
 for _each in (
-    _turn("pause", "Give nobody further the release; who has it keeps it.", "paused"),
+    _turn("pause", "Give the release to no more nodes; those that have it keep it.", "paused"),
     _turn("resume", "Go on where it was paused.", "goes on"),
     _turn("abort", "End it: all go back to the release before at their next boot.", "ended; all go back"),
 ):
