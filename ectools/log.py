@@ -108,6 +108,11 @@ def set_up(*, json_lines: bool | None = None, verbose: bool = False, stream: Tex
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
+def escape(text: str) -> str:
+    """Printable ASCII: what a client has sent must not steer the terminal that shows the log."""
+    return text.encode("unicode_escape").decode("ascii")
+
+
 def writes_json() -> bool:
     """Whether the log has been set up to write JSON lines."""
     handlers = logging.getLogger("ectools").handlers

@@ -113,11 +113,17 @@ def find_tests(source: Source, probe: Probe, names: Sequence[str] = ()) -> list[
     """The named tests (with ``vm-`` or without), or all, by name.
 
     Where no nixpkgs is given and the locked one cannot be fetched, ``<nixpkgs>`` takes its place, with a
-    warning. Raises InputError for a name that is none, CannotRunError where the flake or an input cannot be
-    fetched, or it has no VM test, EcError where its evaluation fails.
+    warning. Raises InputError for a name that is none and where no flake is here, CannotRunError where the
+    flake or an input cannot be fetched, or it has no VM test, EcError where its evaluation fails.
     """
     from pynix_eval_shim import FetchFailedError, NixError
 
+    here = Path.cwd()
+    if source.flake == "." and not any((each / "flake.nix").is_file() for each in (here, *here.parents)):
+        raise InputError(
+            f"{here}: no flake.nix is here, or in a directory above",
+            hint="run this in a checkout, or name the flake that has the tests: --flake REF",
+        )
     system = source.system or probe.system
     try:
         known = [name for name in _evaluate(source, f"checks.{system}", _NAMES) if _NAME.fullmatch(name)]

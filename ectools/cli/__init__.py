@@ -5,5 +5,5 @@
 ``fleet_history``, ``fleet_verify``, ``fleet_looks``, ``fleet_text`` and ``fleet_socket``) · ``rollout`` ·
 ``vm`` · ``service`` · ``verify_closure`` · ``completion`` · ``options`` · ``eval`` · ``schema`` · ``docs`` ·
 ``vmtest`` · ``proposals``. They share ``combined_schema``, ``complete``, ``log_format``, ``module_options``,
-``param_types`` and ``service_settings``.
+``nix_messages``, ``param_types`` and ``service_settings``.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,7 +12,9 @@ from ectools.cli.lazy import CommandGroup
 from ectools.cli.module_options import ModuleOptions, module_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+_C = TypeVar("_C", bound="Callable[..., Any]")
 
 # The members of ectools.docs.Format, which is imported only when it is needed; a test holds them together.
 FORMATS = ("markdown", "html", "man", "json", "options-json")
@@ -25,25 +27,37 @@ _REDIRECTS = click.option(
 )
 
 
+def _directory_options(command: _C) -> _C:
+    """``directory`` and ``checked``, of which ``_write_or_check`` takes one."""
+    checked = click.option(
+        "--check",
+        "checked",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        help="Write nothing; exit 1 where the pages in this directory are not what would be written.",
+    )
+    directory = click.option(
+        "-o",
+        "--output",
+        "directory",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The directory to write the pages into.",
+    )
+    return directory(checked(command))
+
+
+def _need_one(written: Path | None, checked: Path | None, *, what: str) -> None:
+    """Raises click.UsageError: what is to be written has one place, to write it to or to check."""
+    if (written is None) == (checked is None):
+        raise click.UsageError(f"give either -o {what} or --check {what}")
+
+
 @click.group(
     "docs",
     cls=CommandGroup,
     invoke_without_command=True,
     epilog="Example: ectools docs --format html -o ./option-docs",
 )
-@click.option(
-    "-o",
-    "--output",
-    "directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The directory to write the pages into.",
-)
-@click.option(
-    "--check",
-    "checked",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Write nothing; exit 1 where the pages in this directory are not what would be written.",
-)
+@_directory_options
 @click.option(
     "--format",
     "formats",
@@ -118,8 +132,7 @@ def docs(
     """
     if context.invoked_subcommand is not None:
         return None
-    if (directory is None) == (checked is None):
-        raise click.UsageError("give either -o DIRECTORY or --check DIRECTORY")
+    _need_one(directory, checked, what="DIRECTORY")
     if site_file is not None and (schemas or modules or title or version or man_page or guides):
         raise click.UsageError("--site says the title, version, man page, guides and schemas: give it alone")
     import gc
@@ -179,23 +192,10 @@ def _write_or_check(pages: Mapping[str, bytes], *, directory: Path | None, check
 
 
 @docs.command("commands", epilog="Example: ectools docs commands --check docs/man")
-@click.option(
-    "-o",
-    "--output",
-    "directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The directory to write the pages into.",
-)
-@click.option(
-    "--check",
-    "checked",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Write nothing; exit 1 where the pages in this directory are not what would be written.",
-)
+@_directory_options
 def commands(*, directory: Path | None, checked: Path | None) -> int:
-    """Write a page of the manual for each command, as `man` reads them."""
-    if (directory is None) == (checked is None):
-        raise click.UsageError("give either -o DIRECTORY or --check DIRECTORY")
+    """Write a manual page for each command, for `man`."""
+    _need_one(directory, checked, what="DIRECTORY")
     from ectools.cli.main import DOCS_URL, ectools
     from ectools.cli.vm import every_channel_ipxe_qemu
     from ectools.docs.commands_man import write_command_pages
@@ -225,8 +225,7 @@ def commands(*, directory: Path | None, checked: Path | None) -> int:
 )
 def metrics(*, written: Path | None, checked: Path | None) -> int:
     """Write the page of the boot server's metrics, as Markdown."""
-    if (written is None) == (checked is None):
-        raise click.UsageError("give either -o FILE or --check FILE")
+    _need_one(written, checked, what="FILE")
     from ectools.docs.metrics_page import write_metrics_page
     from ectools.files import write_atomic
 

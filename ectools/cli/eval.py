@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,12 +16,10 @@ from ectools.checks.evaluation import (
     evaluate_request,
     find_unwritable,
 )
+from ectools.cli.nix_messages import show_nix_message
 from ectools.cli.param_types import OVERRIDE_INPUT, Seconds
 from ectools.errors import UNSET, EcError
 from ectools.nixlang import RenderError, render
-
-if TYPE_CHECKING:
-    from pynix_eval_shim import NixMessage
 
 
 @click.command(
@@ -95,7 +93,7 @@ def eval_(
     try:
         if each:
             return _print_each(request)
-        value = evaluate_request(request, tell=_show_message)
+        value = evaluate_request(request, tell=show_nix_message)
     except FailedEvaluationError as error:
         if not as_json:
             raise
@@ -125,14 +123,10 @@ def _print_each(request: EvaluationRequest) -> int:
         count["failed"] += "error" in line
         click.echo(json.dumps(line, ensure_ascii=False))
 
-    evaluate_attributes(request, on_attribute=print_line, tell=_show_message)
+    evaluate_attributes(request, on_attribute=print_line, tell=show_nix_message)
     if count["failed"]:
         click.echo(f"{count['failed']} of {count['all']} attributes could not be evaluated", err=True)
     return 1 if count["failed"] else 0
-
-
-def _show_message(message: NixMessage) -> None:
-    click.echo(f"{message.kind}: {message.text}", err=True)
 
 
 def _to_json(value: Any) -> str:

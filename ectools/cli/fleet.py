@@ -85,7 +85,7 @@ def check(*, files: tuple[Path, ...], config: Path | None, as_json: bool) -> int
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print what it boots as an object.")
 def show(*, name: str, file: Path | None, config: Path | None, sock: Path | None, as_json: bool) -> None:
-    """Say what a node would boot now, and which option says so, or who.
+    """Show what a node would boot now, and which option, or who, decided that.
 
     The boot server of this machine is asked, where one runs. --fleet or --config names a fleet that none
     serves yet; without a server and without them, it is that of the settings on this machine, of fleet.toml
@@ -106,7 +106,7 @@ def show(*, name: str, file: Path | None, config: Path | None, sock: Path | None
 @click.argument("new", type=_FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print an array of changes.")
 def diff(*, old: Path, new: Path, as_json: bool) -> None:
-    """Say which nodes boot something else by another fleet file, and what."""
+    """Show which nodes would boot something else with another fleet file, and what."""
     from ectools.netboot.fleet.difference import find_differences
     from ectools.netboot.fleet.load import load_fleet
 

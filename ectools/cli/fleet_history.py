@@ -54,7 +54,7 @@ def boots(*, name: str, limit: int, sock: Path | None, as_json: bool) -> None:
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print an object a line.")
 def log(*, follow: bool, after: int, sock: Path | None, as_json: bool) -> None:
-    """Show what was done to the fleet, and by whom, the oldest first, as far as it is remembered.
+    """Show what was done to the fleet, and by whom, the oldest first, as far back as is kept.
 
     Where some of what came after N is remembered no more, that is said on stderr.
     """

@@ -27,7 +27,7 @@ _TARGETS = ("network", "disk", "install")
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print an array of nodes.")
 def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path | None, as_json: bool) -> int:
-    """Show a row a node: its release, since when, and its stage or its state.
+    """Show one row for each node: its release, since when, and its stage or state.
 
     The exit status is 0 where all nodes are on their release and healthy, and 1 otherwise. Of those that are
     held or boot from their disk nothing is expected. Machines without a name come last, and do not count.
@@ -35,30 +35,28 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
     from ectools.cli.fleet_text import draw_rows, summarize_rows
     from ectools.log import use_colour
 
-    if timeout is not None and not wait:
-        raise click.UsageError("--timeout is for --wait")
-    client = open_client(sock)
-    looks = Looks(timeout)
-    told = ""
-    while True:
-        answer = looks.ask(lambda: client.get("nodes"))
-        rows = [row for row in answer["nodes"] if group in (None, row["group"])]
-        is_done = all(row["on_release"] is not False for row in rows if row["known"])
-        if not wait or is_done or looks.are_over:
-            break
-        if (line := summarize_rows(rows)) != told:
-            click.echo(line, err=True)
-            told = line
-        looks.rest()
+    looks, client = Looks(timeout, waits=wait), open_client(sock)
+    now = 0.0
+
+    def look() -> list[dict[str, Any]]:
+        nonlocal now
+        answer = client.get("nodes")
+        now = answer["now"]
+        return [row for row in answer["nodes"] if group in (None, row["group"])]
+
+    def are_done(rows: list[dict[str, Any]]) -> bool:
+        return all(row["on_release"] is not False for row in rows if row["known"])
+
+    rows = looks.look_until(look, is_done=are_done, summarize=summarize_rows)
     if group is not None and not rows:
         click.echo(f"no node is of the group {group}", err=True)
     if as_json:
         click.echo(json.dumps(rows))
     else:
-        for drawn in draw_rows(rows, now=answer["now"], colour=use_colour(sys.stdout)):
+        for drawn in draw_rows(rows, now=now, colour=use_colour(sys.stdout)):
             click.echo(drawn)
         click.echo(summarize_rows(rows), err=True)
-    return 0 if is_done else 1
+    return 0 if are_done(rows) else 1
 
 
 @click.command(epilog="Example: ectools fleet hold nuc-07 --why 'memory is replaced'")
@@ -75,7 +73,7 @@ def hold(*, name: str, why: str | None, sock: Path | None) -> None:
 @click.argument("name", metavar="NODE")
 @socket_option
 def release(*, name: str, sock: Path | None) -> None:
-    """Have a node boot what the fleet says again: it is held no more, and boots nothing else once."""
+    """Have a node boot what the fleet says again: this undoes hold and boot-once."""
     row = open_client(sock).post("nodes", name, "release")
     click.echo(f"{name}: released; it boots: {_describe_next(row)}", err=True)
 
@@ -87,7 +85,7 @@ def release(*, name: str, sock: Path | None) -> None:
 @click.option("--release", "wanted", metavar="RELEASE", help="A release: its tag, or its id.")
 @socket_option
 def boot_once(*, name: str, target: str | None, disk: bool, wanted: str | None, sock: Path | None) -> None:
-    """Have a node boot something at its next boot, and at that alone, also where it is held.
+    """Have a node boot something else at its next boot only, even if it is held.
 
     TARGET is network, which is the default, disk, or install: the release is booted, and installs what the
     fleet says (`install`) on the node's disk. That is over once the disk boots, however often it is tried.
@@ -127,7 +125,7 @@ def add(
     arguments: tuple[str, ...],
     sock: Path | None,
 ) -> None:
-    """Name a machine: from its next request on it boots what its group does.
+    """Name a machine: from its next request on, it boots what its group boots.
 
     The boot server remembers it beside the settings and the fleet file, which go first.
     """
@@ -150,7 +148,7 @@ def add(
 @click.argument("name", metavar="NODE")
 @socket_option
 def remove(*, name: str, sock: Path | None) -> None:
-    """Forget a node that was added, and what was said of it."""
+    """Forget a node that was added, and everything that was set for it."""
     open_client(sock).delete("nodes", name)
     click.echo(f"{name}: removed", err=True)
 

@@ -47,7 +47,7 @@ def verify(
     sock: Path | None,
     as_json: bool,
 ) -> int:
-    """Show of each node which system it runs, and how well that is known.
+    """Show which system each node runs, and how well that is known.
 
     "reported": the node has said it, and it is what the boot server gave it. "rebuilt": that system was built
     again from its source on another machine, whose owner has signed that; FILE is such a statement, of

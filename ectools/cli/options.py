@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -18,11 +17,9 @@ from ectools.checks.host_options import (
     read_host_options,
 )
 from ectools.checks.host_options_text import write_option_text
+from ectools.cli.nix_messages import show_nix_message
 from ectools.cli.param_types import OVERRIDE_INPUT, Seconds
 from ectools.errors import InputError
-
-if TYPE_CHECKING:
-    from pynix_eval_shim import NixMessage
 
 
 @click.command("options", epilog="Example: ectools options services.openssh.ports --flake .#ecp-forge --json")
@@ -87,7 +84,7 @@ def options(
     if inputs and host.flake is None:
         raise click.UsageError("--override-input goes with --flake")
     request = replace(host, nixpkgs=nixpkgs, override_inputs=dict(inputs), seconds=timeout, memory_mib=memory)
-    found = read_host_options(request, asked, recursive=recursive, tell=_show_message)
+    found = read_host_options(request, asked, recursive=recursive, tell=show_nix_message)
     shown = [option for option in found if option.kind is not ResultKind.MISSING]
     if as_json:
         click.echo(json.dumps([option.show_json() for option in shown], indent=2, ensure_ascii=False))
@@ -97,10 +94,6 @@ def options(
     if missing:
         raise InputError("\n".join(describe_missing(option) for option in missing))
     return 1 if any({"value", "definitions"} & option.errors.keys() for option in shown) else 0
-
-
-def _show_message(message: NixMessage) -> None:
-    click.echo(f"{message.kind}: {message.text}", err=True)
 
 
 COMMAND = options

@@ -119,27 +119,24 @@ def start(
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print an array of rollouts.")
 def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path | None, as_json: bool) -> int:
-    """Show the rollouts: who has the release, who is awaited, who has failed, and why it stands.
+    """Show the rollouts: which nodes have the release, are awaited or have failed, and why one has stopped.
 
     The exit status is 1 where one was stopped or ended by somebody, or --timeout is over; else 0.
     """
-    if timeout is not None and not wait:
-        raise click.UsageError("--timeout is for --wait")
-    client = open_client(sock)
-    looks = Looks(timeout)
-    told = ""
-    while True:
-        answer = looks.ask(lambda: client.get("rollouts"))
-        found = [each for each in answer["rollouts"] if group in (None, each["group"])]
+    looks, client = Looks(timeout, waits=wait), open_client(sock)
+
+    def look() -> list[dict[str, Any]]:
+        found = [each for each in client.get("rollouts")["rollouts"] if group in (None, each["group"])]
         if group is not None and not found:
             client.get("rollouts", group)  # which says what is wrong
-        is_over = all(each["state"] in _ENDS for each in found)
-        if not wait or is_over or looks.are_over:
-            break
-        if (line := "; ".join(map(_summarize, found))) != told:
-            click.echo(line, err=True)
-            told = line
-        looks.rest()
+        return found
+
+    def are_over(found: list[dict[str, Any]]) -> bool:
+        return all(each["state"] in _ENDS for each in found)
+
+    found = looks.look_until(
+        look, is_done=are_over, summarize=lambda found: "; ".join(map(_summarize, found))
+    )
     if as_json:
         click.echo(json.dumps(found))
     else:
@@ -148,7 +145,7 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
     if not found:
         click.echo("there is no rollout", err=True)
     failed = any(each["state"] in _BACK for each in found)
-    return 1 if failed or (wait and not is_over) else 0
+    return 1 if failed or (wait and not are_over(found)) else 0
 
 
 def _turn(name: str, words: str, told: str) -> click.Command:
@@ -163,7 +160,7 @@ def _turn(name: str, words: str, told: str) -> click.Command:
 
 
 for _each in (
-    _turn("pause", "Give nobody further the release; who has it keeps it.", "paused"),
+    _turn("pause", "Give the release to no more nodes; those that have it keep it.", "paused"),
     _turn("resume", "Go on where it was paused.", "goes on"),
     _turn("abort", "End it: all go back to the release before at their next boot.", "ended; all go back"),
 ):

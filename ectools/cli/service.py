@@ -140,7 +140,7 @@ def install(*, name: str, config: Path | None, root: Path) -> None:
 @_service_argument
 @_root_option
 def remove(*, name: str, root: Path) -> None:
-    """Stop a service, disable it, and remove what install has written, but for its state and its users."""
+    """Stop a service, disable it, and remove what install has written, except its state and its users."""
     from ectools.service.install import remove as remove_service
     from ectools.service.settings import ServiceName
 

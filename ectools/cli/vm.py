@@ -100,7 +100,7 @@ def boot_script(*, config: Path) -> None:
 @click.option("--user", required=True, metavar="USER", help="The user, not root, that QEMU will run as.")
 @click.option("--print", "only_print", is_flag=True, help="Print the nftables rules, load nothing.")
 def loopback_filter(*, config: Path, user: str, only_print: bool) -> None:
-    """Keep a user from this host's loopback, but for what the guest needs of it, until SIGTERM or SIGINT.
+    """Keep a user away from this host's loopback, except for what the guest needs, until SIGTERM or SIGINT.
 
     The nftables rules are for all of the user's programs, and go when this one ends. It needs root, or
     CAP_NET_ADMIN.
@@ -125,7 +125,7 @@ def loopback_filter(*, config: Path, user: str, only_print: bool) -> None:
 @click.option("--user", metavar="USER", help="The user, not root, that QEMU will run as.")
 @click.option("--remove", is_flag=True, help="Remove the link that was made.")
 def lan_link(*, config: Path, user: str | None, remove: bool) -> None:
-    """Make the macvtap link of the guest's LAN NIC for a user who may not, and leave it there.
+    """Make the macvtap link of the guest's LAN NIC for a user who may not make it, and leave it there.
 
     The guest is started afterwards, by that user. It needs root, or CAP_NET_ADMIN and CAP_CHOWN.
     """
@@ -146,7 +146,7 @@ def lan_link(*, config: Path, user: str | None, remove: bool) -> None:
 @vm.command(epilog="Example: ectools vm check --config examples/ipxe-qemu.json")
 @_config_option
 def check(*, config: Path) -> None:
-    """Check the settings; the machine is not looked at."""
+    """Check the settings, without looking at the machine."""
     _check(config)
 
 

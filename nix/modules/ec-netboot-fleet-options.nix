@@ -4,7 +4,7 @@ let
   path = "services.every-channel.netboot";
 
   inherit (lib) mkOption types;
-  name = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?";
+  inherit (import ./names.nix) name;
   words = types.listOf (types.strMatching "[!-~]+");
   filePath = types.strMatching "/.*";
   inherit (import ./systemd.nix { inherit lib; }) unitName;

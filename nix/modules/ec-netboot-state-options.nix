@@ -4,7 +4,7 @@ let
   path = "services.every-channel.netboot";
 
   inherit (lib) mkOption types;
-  name = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?";
+  inherit (import ./names.nix) name;
   # A server of NATS.
   server = "(nats|tls)://([A-Za-z0-9.-]+|\\[[0-9a-fA-F:.]+])(:[0-9]{1,5})?";
 in

@@ -107,7 +107,7 @@ in
               '';
             };
             channel = mkOption {
-              type = types.nullOr (types.strMatching "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?");
+              type = types.nullOr (types.strMatching (import ./names.nix).name);
               default = null;
               example = "stable";
               description = ''

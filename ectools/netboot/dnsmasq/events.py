@@ -122,14 +122,14 @@ class DnsmasqLog:
                 _log.info,
                 "TFTP was asked for a file that is not there",
                 client=missing["client"],
-                file=_escape(name),
+                file=log.escape(name),
             )
         elif gave_up := _GAVE_UP.fullmatch(text):
             # Firmware asks for the size first, and breaks off.
             self._broke_off = gave_up["client"], gave_up["reason"]
             _log.debug("a TFTP client broke off", client=gave_up["client"], reason=gave_up["reason"])
         elif failed := _FAILED.fullmatch(text):
-            name = _escape(self._find_name(failed["path"]))
+            name = log.escape(self._find_name(failed["path"]))
             if _is_of_probe(failed["client"], broke_off):
                 _log.debug("the probe has read the beginning of a file", client=failed["client"], file=name)
                 return False
@@ -140,12 +140,12 @@ class DnsmasqLog:
         elif text.startswith("TFTP root is"):
             _log.debug("dnsmasq", line=text)
         else:
-            self._log_limited(_log.warning, "TFTP", line=_escape(text))
+            self._log_limited(_log.warning, "TFTP", line=log.escape(text))
             return True
         return False
 
     def _take_sent(self, client: str, name: str, broke_off: tuple[str, str] | None) -> None:
-        shown = _escape(name)
+        shown = log.escape(name)
         if _is_of_probe(client, broke_off):
             self._log_limited(_log.info, "TFTP has sent a file", client=client, file=shown, probe=True)
         elif broke_off is not None and broke_off[0] == client:
@@ -234,8 +234,3 @@ class DnsmasqLog:
 def _is_of_probe(client: str, broke_off: tuple[str, str] | None) -> bool:
     """Whether ``ectools netboot probe`` at that address broke off what dnsmasq speaks of."""
     return broke_off is not None and broke_off[0] == client and broke_off[1].startswith(PROBE_NAME)
-
-
-def _escape(text: str) -> str:
-    """Printable ASCII: what a client asks for must not steer the terminal that shows the log."""
-    return text.encode("unicode_escape").decode("ascii")

@@ -46,7 +46,7 @@ class AccessLog(AbstractAccessLogger):
             # aiohttp's own answer to what it could not parse: there is no method and no path.
             fields["method"] = fields["path"] = None
         if "Range" in request.headers:
-            fields["range"] = _escape(redact_after_token(request.headers["Range"])[:100])
+            fields["range"] = log.escape(redact_after_token(request.headers["Range"])[:100])
         _log.info("request", **fields)
 
 
@@ -63,9 +63,4 @@ def printable_path(target: str) -> str:
     path = redact_after_token(target.partition("?")[0])
     if not path.startswith("/") and "://" in path:
         path = "/" + path.partition("://")[2].partition("/")[2]
-    return _escape(path[:1000])
-
-
-def _escape(text: str) -> str:
-    """Printable ASCII: what a client sends must not steer the terminal that shows the log."""
-    return text.encode("unicode_escape").decode("ascii")
+    return log.escape(path[:1000])

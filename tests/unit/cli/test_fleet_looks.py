@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import click
 import pytest
 
 from ectools.cli import fleet_looks
@@ -54,3 +55,20 @@ def test_the_time_ends_it() -> None:
     assert looks.are_over
     with pytest.raises(NoServerError):
         looks.ask(look)
+
+
+def test_what_is_another_on_the_way_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = Looks().look_until(say(1, 1, 2, 1, 3, 4), is_done=lambda seen: seen == 3, summarize=str)
+    assert seen == 3
+    assert capsys.readouterr().err.splitlines() == ["1", "2", "1"]
+
+
+@pytest.mark.parametrize("looks", [Looks(waits=False), Looks(0.0)], ids=["no waiting", "no time"])
+def test_the_last_look_counts_whatever_it_shows(looks: Looks, capsys: pytest.CaptureFixture[str]) -> None:
+    assert looks.look_until(say(1), is_done=lambda _: False, summarize=str) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_a_time_without_waiting_is_refused() -> None:
+    with pytest.raises(click.UsageError, match="--timeout is for --wait"):
+        Looks(5.0, waits=False)

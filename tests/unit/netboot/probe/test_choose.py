@@ -6,14 +6,14 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
-from support.pxe_messages import OTHER, PROXY, ROUTER, answer, client_of, lease, menu, proxy
+from support.choices import BIOS, HTTP, IPXE, UEFI, uri
+from support.pxe_messages import OTHER, PROXY, ROUTER, answer, lease, menu, proxy
 
 from ectools.netboot.probe.faults import FaultCode
 from ectools.netboot.probe.simulate.choose import Choice, choose_firmware, choose_http
 from ectools.netboot.probe.simulate.choose_ipxe import choose_ipxe
 from ectools.netboot.probe.wire.offers import Answer
 
-UEFI, BIOS, HTTP, IPXE = client_of(7), client_of(0), client_of(16), client_of(7, ipxe=True)
 SCRIPT = "http://192.0.2.2:8080/netboot.ipxe"
 
 
@@ -31,10 +31,6 @@ class Servers:
 
 def codes(choice: Choice) -> list[FaultCode]:
     return [fault.code for fault in choice.faults]
-
-
-def uri(choice: Choice) -> str | None:
-    return None if choice.target is None else choice.target.uri
 
 
 def firmware(*offers: Answer, servers: Servers | None = None, client: object = UEFI) -> Choice:

@@ -1,42 +1,29 @@
-"""Frames, the kernel's filter for them, this host's interfaces, and sockets with a kernel that is faked."""
+"""Captures and endpoints, with a kernel that is faked."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import socket
 import struct
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 
-from ectools.errors import InputError
 from ectools.netboot.probe.wire import packet_socket
-from ectools.netboot.probe.wire.dhcp import PacketError
 from ectools.netboot.probe.wire.frames import (
-    BROADCAST,
-    BROADCAST_MAC,
     SO_ATTACH_FILTER,
     Datagram,
-    PortFilter,
     build_frame,
-    parse_frame,
 )
 from ectools.netboot.probe.wire.packet_socket import (
     CaptureSocket,
-    Host,
     Interface,
     LinkError,
     UdpEndpoint,
-    find_host,
-    hold_address,
-    listens_here,
     send_broadcast,
 )
 
@@ -46,277 +33,6 @@ ETH0 = Interface(name="eth0", index=7, mac=MAC, up=True, addresses=(IPv4Interfac
 DATAGRAM = Datagram(
     source=THERE, source_port=67, destination=HERE, destination_port=68, payload=b"offer", source_mac=MAC
 )
-
-
-# Frames
-
-
-def test_a_frame_byte_by_byte() -> None:
-    frame = build_frame(DATAGRAM)
-    assert frame[:14] == BROADCAST_MAC + MAC + b"\x08\x00"
-    ip, udp = frame[14:34], frame[34:42]
-    assert (ip[0], ip[8], ip[9], ip[12:16], ip[16:20]) == (0x45, 64, 17, THERE.packed, HERE.packed)
-    assert struct.unpack("!H", ip[2:4]) == (33,)
-    assert struct.unpack("!HHH", udp[:6]) == (67, 68, 13)
-    assert frame[42:] == b"offer"
-    words = struct.unpack("!10H", ip)
-    assert sum(words) % 0xFFFF == 0, "the header's checksum (RFC 791)"
-    pseudo = THERE.packed + HERE.packed + struct.pack("!HH", 17, 13) + udp + b"offer\0"
-    assert sum(struct.unpack(f"!{len(pseudo) // 2}H", pseudo)) % 0xFFFF == 0, "UDP's checksum (RFC 768)"
-
-
-def test_the_defaults_of_a_datagram() -> None:
-    assert (DATAGRAM.destination_mac, str(BROADCAST)) == (b"\xff" * 6, "255.255.255.255")
-    bare = Datagram(source=HERE, source_port=1, destination=THERE, destination_port=2, payload=b"")
-    assert bare.source_mac == bytes(6)
-
-
-def changed(at: int, data: bytes) -> bytes:
-    frame = bytearray(build_frame(DATAGRAM))
-    frame[at : at + len(data)] = data
-    return bytes(frame)
-
-
-@pytest.mark.parametrize(
-    ("frame", "words"),
-    [
-        (changed(12, b"\x86\xdd"), "no UDP datagram over IPv4"),
-        (changed(23, b"\x06"), "no UDP datagram over IPv4"),
-        (b"", "no UDP datagram over IPv4"),
-        (changed(20, b"\x20\x00"), "a fragment of a datagram"),
-        (changed(20, b"\x00\x01"), "no whole UDP datagram|a fragment of a datagram"),
-        (build_frame(DATAGRAM)[:36], "no whole UDP datagram over IPv4|no Ethernet frame"),
-    ],
-)
-def test_what_is_no_datagram(frame: bytes, words: str) -> None:
-    with pytest.raises(PacketError, match=words):
-        parse_frame(frame)
-
-
-def test_a_datagram_ends_where_it_says() -> None:
-    assert parse_frame(changed(38, struct.pack("!H", 11))).payload == b"off"
-    assert parse_frame(changed(38, struct.pack("!H", 3))).payload == b""
-    assert parse_frame(build_frame(DATAGRAM) + b"padding").payload == b"offer"
-
-
-# The filter, run as the kernel runs it
-
-
-def run_filter(program: PortFilter, frame: bytes, *, tagged: bool = False) -> int:
-    """Classic BPF (linux/filter.h) as far as the filter uses it: how many bytes pass, 0 for none."""
-    count, address = struct.unpack("@HP", program.program)
-    code = ctypes.string_at(address, count * 8)
-    instructions = [struct.unpack_from("=HBBI", code, index * 8) for index in range(count)]
-    accumulator = index_register = at = 0
-    while True:
-        opcode, yes, no, operand = instructions[at]
-        at += 1
-        if opcode == 0x20:
-            assert operand == 0xFFFFF000 + 48, "SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT"
-            accumulator = int(tagged)
-        elif opcode in (0x28, 0x48):
-            start = operand + (index_register if opcode == 0x48 else 0)
-            (accumulator,) = struct.unpack_from("!H", frame, start)
-        elif opcode == 0x30:
-            accumulator = frame[operand]
-        elif opcode == 0xB1:
-            index_register = 4 * (frame[operand] & 0xF)
-        elif opcode == 0x15:
-            at += yes if accumulator == operand else no
-        elif opcode == 0x45:
-            at += yes if accumulator & operand else no
-        elif opcode == 0x06:
-            return int(operand)
-        else:
-            raise AssertionError(hex(opcode))
-
-
-def with_ip_options(frame: bytes) -> bytes:
-    return frame[:14] + b"\x46" + frame[15:34] + bytes(4) + frame[34:]
-
-
-@pytest.mark.parametrize(
-    ("frame", "passes"),
-    [
-        (build_frame(DATAGRAM), True),
-        (with_ip_options(build_frame(DATAGRAM)), True),
-        # More fragments follow: the first one still has the ports.
-        (changed(20, b"\x20\x00"), True),
-        (changed(20, b"\x00\x01"), False),
-        (changed(20, b"\x1f\xff"), False),
-        (changed(12, b"\x86\xdd"), False),
-        (changed(23, b"\x06"), False),
-        (build_frame(replace(DATAGRAM, destination_port=67, source_port=68)), False),
-        (build_frame(replace(DATAGRAM, destination_port=69)), False),
-    ],
-)
-def test_what_the_kernel_lets_through(frame: bytes, passes: bool) -> None:
-    assert run_filter(PortFilter(68), frame) == (0xFFFF if passes else 0)
-    assert run_filter(PortFilter(68), frame, tagged=True) == 0
-
-
-# Interfaces
-
-
-def choose(name: str | None, *interfaces: Interface, gateway: str | None = None) -> Interface:
-    return Host(interfaces=interfaces, local=frozenset(), gateway_interface=gateway).choose(name)
-
-
-def test_the_interface_that_is_named_or_the_default_routes_or_the_only_one() -> None:
-    eth1 = replace(ETH0, name="eth1")
-    assert choose("eth1", ETH0, eth1, gateway="eth0") == eth1
-    assert choose(None, ETH0, eth1, gateway="eth1") == eth1
-    assert choose(None, ETH0) == ETH0
-
-
-@pytest.mark.parametrize(
-    ("name", "interfaces", "gateway", "message", "hint"),
-    [
-        (None, ("eth0", "eth1"), None, "no default route", "there are: eth0, eth1"),
-        (None, (), None, "no default route", "there are: none"),
-        ("wlan0", ("eth0",), None, "there is no Ethernet interface wlan0", "there are: eth0"),
-        (None, ("eth0",), "tun0", "there is no Ethernet interface tun0", "there are: eth0"),
-    ],
-)
-def test_an_interface_that_cannot_be_chosen(
-    name: str | None, interfaces: tuple[str, ...], gateway: str | None, message: str, hint: str
-) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        choose(name, *(replace(ETH0, name=each) for each in interfaces), gateway=gateway)
-    assert hint in (caught.value.hint or "")
-
-
-def test_an_interface_that_is_down() -> None:
-    with pytest.raises(LinkError, match="eth0: the interface is down") as caught:
-        choose("eth0", replace(ETH0, up=False))
-    assert caught.value.hint == "ip link set eth0 up"
-
-
-class Entry(dict[str, Any]):
-    """A message of netlink: fields, and attributes."""
-
-    def __init__(self, fields: dict[str, Any], **attributes: Any) -> None:
-        super().__init__(fields)
-        self._attributes = attributes
-
-    def get_attr(self, name: str) -> Any:
-        return self._attributes.get(name)
-
-
-class NetlinkError(Exception):
-    def __init__(self, code: int) -> None:
-        self.code = code
-
-
-class FakeNetlink:
-    """pyroute2.IPRoute, with three interfaces. ``calls`` are those of ``addr``."""
-
-    calls: ClassVar[list[tuple[str, dict[str, Any]]]] = []
-    fails: ClassVar[dict[str, int]] = {}
-
-    def __enter__(self) -> FakeNetlink:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def get_addr(self, *, family: int) -> list[Entry]:
-        assert family == socket.AF_INET
-        return [
-            Entry({"index": 1, "prefixlen": 8}, IFA_ADDRESS="127.0.0.1", IFA_LOCAL="127.0.0.1"),
-            Entry({"index": 2, "prefixlen": 24}, IFA_ADDRESS="192.0.2.9"),
-            # Point to point: IFA_ADDRESS is the peer's.
-            Entry({"index": 2, "prefixlen": 32}, IFA_ADDRESS="10.0.0.1", IFA_LOCAL="10.0.0.2"),
-        ]
-
-    def get_links(self) -> list[Entry]:
-        return [
-            Entry({"index": 1, "flags": 0x49}, IFLA_IFNAME="lo", IFLA_ADDRESS="00:00:00:00:00:00"),
-            Entry({"index": 2, "flags": 0x1003}, IFLA_IFNAME="eth0", IFLA_ADDRESS="02:00:00:00:00:01"),
-            Entry({"index": 3, "flags": 0x1002}, IFLA_IFNAME="eth1", IFLA_ADDRESS="02:00:00:00:00:02"),
-            Entry({"index": 4, "flags": 0x1001}, IFLA_IFNAME="tun0"),
-            Entry({"index": 5, "flags": 0x1001}, IFLA_IFNAME="ib0", IFLA_ADDRESS="02:" * 19 + "01"),
-        ]
-
-    def get_default_routes(self, *, family: int) -> list[Entry]:
-        assert family == socket.AF_INET
-        return [Entry({}, RTA_OIF=99), Entry({}, RTA_OIF=2), Entry({}, RTA_OIF=3)]
-
-    def addr(self, action: str, **arguments: Any) -> None:
-        self.calls.append((action, arguments))
-        if action in self.fails:
-            raise NetlinkError(self.fails[action])
-
-
-@pytest.fixture
-def netlink(monkeypatch: pytest.MonkeyPatch) -> type[FakeNetlink]:
-    module = ModuleType("pyroute2")
-    monkeypatch.setattr(FakeNetlink, "calls", [])
-    monkeypatch.setattr(FakeNetlink, "fails", {})
-    module.IPRoute, module.NetlinkError = FakeNetlink, NetlinkError  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pyroute2", module)
-    return FakeNetlink
-
-
-@pytest.mark.usefixtures("netlink")
-def test_this_hosts_ethernet_interfaces() -> None:
-    host = find_host()
-    assert host.interfaces == (
-        Interface(
-            name="eth0",
-            index=2,
-            mac=MAC,
-            up=True,
-            addresses=(IPv4Interface("192.0.2.9/24"), IPv4Interface("10.0.0.2/32")),
-        ),
-        Interface(name="eth1", index=3, mac=bytes.fromhex("020000000002"), up=False, addresses=()),
-    )
-    assert host.local == {IPv4Address(each) for each in ("127.0.0.1", "192.0.2.9", "10.0.0.2")}
-    assert host.gateway_interface == "eth0"
-
-
-def test_an_address_is_held_for_a_block(netlink: type[FakeNetlink]) -> None:
-    arguments = {"index": 7, "address": "192.0.2.50", "prefixlen": 25}
-    with hold_address(ETH0, IPv4Interface("192.0.2.50/25")):
-        assert netlink.calls == [("add", arguments)]
-    assert netlink.calls == [("add", arguments), ("del", arguments)]
-
-
-def test_an_address_that_is_gone_by_then_is_no_fault(netlink: type[FakeNetlink]) -> None:
-    netlink.fails["del"] = errno.EADDRNOTAVAIL
-    with hold_address(ETH0, IPv4Interface("192.0.2.50/25")):
-        pass
-    assert [action for action, _ in netlink.calls] == ["add", "del"]
-
-
-def test_an_address_that_cannot_be_had(netlink: type[FakeNetlink]) -> None:
-    netlink.fails["add"] = errno.EPERM
-    with (
-        pytest.raises(LinkError, match=r"eth0: cannot be given 192.0.2.50/25: Operation not") as caught,
-        hold_address(ETH0, IPv4Interface("192.0.2.50/25")),
-    ):
-        pytest.fail("the block was entered")
-    assert "--lease needs CAP_NET_ADMIN" in (caught.value.hint or "")
-    assert len(netlink.calls) == 1
-
-
-def test_whether_a_program_has_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = (
-        "  sl  local_address rem_address   st\n"
-        "  43: 00000000:0043 00000000:0000 07\n"
-        "  44: 0100007F:0FAB 00000000:0000 07\n"
-    )
-    monkeypatch.setattr(Path, "read_text", lambda _self, **_: table)
-    assert [listens_here(port) for port in (67, 4011, 68, 0)] == [True, True, False, False]
-
-    def fail(_self: Path, **_: object) -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", fail)
-    assert not listens_here(67)
-
-
-# Sockets
 
 
 class FakeSocket:
