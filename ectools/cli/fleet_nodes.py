@@ -29,8 +29,9 @@ _TARGETS = ("network", "disk", "install")
 def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path | None, as_json: bool) -> int:
     """Show one row for each node: its release, since when, and its stage or state.
 
-    The exit status is 0 where all nodes are on their release and healthy, and 1 otherwise. Of those that are
-    held or boot from their disk nothing is expected. Machines without a name come last, and do not count.
+    The exit status is 0 where all nodes are on their release and healthy, and 1 otherwise, also where no node
+    is of the group. Of those that are held or boot from their disk nothing is expected. Machines without a
+    name come last, and do not count.
     """
     from ectools.cli.fleet_text import draw_rows, summarize_rows
     from ectools.log import use_colour
@@ -56,7 +57,7 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
         for drawn in draw_rows(rows, now=now, colour=use_colour(sys.stdout)):
             click.echo(drawn)
         click.echo(summarize_rows(rows), err=True)
-    return 0 if are_done(rows) else 1
+    return 0 if are_done(rows) and (rows or group is None) else 1
 
 
 @click.command(epilog="Example: ectools fleet hold nuc-07 --why 'memory is replaced'")

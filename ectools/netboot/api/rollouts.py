@@ -13,8 +13,7 @@ from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.rights import ForbiddenError
 from ectools.netboot.fleet.live import ContradictionError
 from ectools.netboot.rollout.decide import list_awaited
-from ectools.netboot.rollout.live import make_rollout_id
-from ectools.netboot.rollout.model import Rollout, RolloutPlan
+from ectools.netboot.rollout.model import Rollout, RolloutPlan, make_rollout_id
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:

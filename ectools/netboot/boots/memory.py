@@ -32,13 +32,15 @@ def hash_token(token: str) -> str:
 @dataclass(kw_only=True, eq=False)
 class LiveBoot:
     """A boot in memory. ``token`` while the same script may be asked for again; ``is_kept``: the store has it
-    as it is; ``is_foreign``: another host has begun it.
+    as it is; ``is_foreign``: another host has begun it; ``begun``: when it was begun here, by a clock that
+    only grows.
     """
 
     boot: NodeBoot
     token: str | None = None
     is_kept: bool = False
     is_foreign: bool = False
+    begun: float | None = None
 
 
 class BootMemory:

@@ -38,8 +38,6 @@ TOKEN_SECONDS = 86400.0
 """After its deadline, for so long, a boot's token is good for a report that is late."""
 GRACE_SECONDS = 60.0
 """From the start on, in which no boot fails: nodes may have reported while nobody listened, and try again."""
-ASKED_SECONDS = 1800.0
-"""In which it is kept once that a system that runs asks what is next; where a rollout waits less, oftener."""
 FOREIGN_SECONDS = 10.0
 """After which a boot of another host's has failed, where that one has not said so."""
 _TOKEN_BYTES = 24
@@ -55,7 +53,7 @@ class SpentTokenError(EcError):
 
 class BootRegister:
     """The register of one boot server. ``clock`` gives Unix seconds; ``knows_time``: whether they are those
-    that other hosts go by, without which nothing of theirs is judged.
+    that other hosts go by, without which nothing of theirs is judged. ``ticks``: seconds that only grow.
 
     ``load`` comes first; ``expire`` and ``write`` are to be called now and then. Without a store that can be
     written, boots go on in memory, and are written later.
@@ -67,6 +65,7 @@ class BootRegister:
         *,
         clock: Callable[[], float] = time.time,
         knows_time: Callable[[], bool] = lambda: True,
+        ticks: Callable[[], float] | None = None,
     ) -> None:
         self._archive = BootArchive(store)
         self._memory = BootMemory()
@@ -74,6 +73,7 @@ class BootRegister:
         self._clock = clock
         self._knows_time = knows_time
         self._no_failure_before = clock() + GRACE_SECONDS
+        self._ticks = ticks
         self._progress = BootProgress(self._memory, clock=clock)
         self.counts = self._progress.counts
 
@@ -187,7 +187,7 @@ class BootRegister:
         )
         live = self._find_same(boot)
         if live is None:
-            live = LiveBoot(boot=boot, token=token)
+            live = LiveBoot(boot=boot, token=token, begun=None if self._ticks is None else self._ticks())
             before = self._progress.supersede(boot)
             self._progress.begin(live)
             # In this order: a crash between the two leaves one too many, and none too few.
@@ -326,7 +326,8 @@ class BootRegister:
             if live.is_foreign and not self._knows_time():
                 continue
             patience = FOREIGN_SECONDS if live.is_foreign else 0.0
-            if live.boot.state is BootState.BOOTING and now > live.boot.deadline + patience:
+            is_late = now > live.boot.deadline + patience and self._has_had(live, live.boot.within)
+            if live.boot.state is BootState.BOOTING and is_late:
                 self._progress.conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
                 boot = live.boot
                 _log.warning(
@@ -372,7 +373,12 @@ class BootRegister:
     def _is_over(self, live: LiveBoot) -> bool:
         """Whether its token's time is."""
         is_judged = self._knows_time() or not live.is_foreign
-        return is_judged and self._clock() > live.boot.deadline + TOKEN_SECONDS
+        is_over = self._clock() > live.boot.deadline + TOKEN_SECONDS
+        return is_judged and is_over and self._has_had(live, live.boot.within + TOKEN_SECONDS)
+
+    def _has_had(self, live: LiveBoot, seconds: float) -> bool:
+        """Whether so long has passed since it was begun here, and the clock was not only set forward."""
+        return live.begun is None or self._ticks is None or self._ticks() - live.begun > seconds
 
     def _find_same(self, asked: NodeBoot) -> LiveBoot | None:
         """The boot that a machine is at already, if it may be given its token once more."""

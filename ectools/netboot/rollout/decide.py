@@ -154,8 +154,8 @@ def _judge(rollout: Rollout, known: Known) -> Rollout:
         elif any(boot.state is BootState.HEALTHY for boot in mine):
             healthy.add(node)
         # From when it was given the release, whatever it did: one that panics boots again and again, and each
-        # of its boots is young.
-        elif known.now > since + _find_within(rollout, mine):
+        # of its boots is young. But who had nobody to ask or to tell meanwhile has all that time once more.
+        elif min(known.now - since, known.listened) > _find_within(rollout, mine):
             failed[node] = _explain_lateness(mine)
     if healthy == rollout.healthy and failed == rollout.failed:
         return rollout

@@ -6,7 +6,6 @@ A group has one rollout; a new one takes the place of one that has ended.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import TYPE_CHECKING
 
 from ectools import log
@@ -26,6 +25,7 @@ from ectools.netboot.rollout.encode import measure_largest
 from ectools.netboot.rollout.ends import RolloutEnds
 from ectools.netboot.rollout.journal import RolloutJournal
 from ectools.netboot.rollout.kept import KeptRollouts
+from ectools.netboot.rollout.listening import Listening
 from ectools.netboot.rollout.members import GroupMembers
 from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
 from ectools.netboot.rollout.refusals import RolloutConflictError, UnknownRolloutError, need_rollout
@@ -55,7 +55,8 @@ class LiveRollouts:
     ``fleet`` gives the fleet in force, ``held`` whether a node is held, ``latest`` its newest boots by
     subject, ``list_boots`` more of them, ``find_release`` the id of the staged release that a tag means, or a
     channel. ``withdraw`` and ``patience`` are as in ``RolloutEnds``. ``clock`` gives Unix seconds;
-    ``knows_time``: whether they are those that other hosts go by, without which none is led.
+    ``knows_time``: whether they are those that other hosts go by, without which none is led. ``is_cut_off``
+    and ``ticks`` are as in ``Listening``.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class LiveRollouts:
         find_release: Callable[[str], Awaitable[str | None]] = _find_nothing,
         patience: float = 0.0,
         knows_time: Callable[[], bool] = lambda: True,
+        is_cut_off: Callable[[], bool] = lambda: False,
+        ticks: Callable[[], float] | None = None,
     ) -> None:
         self._journal = RolloutJournal(store)
         self._kept = KeptRollouts(store, on_change=self._changed)
@@ -80,6 +83,7 @@ class LiveRollouts:
         self._clock = clock
         self._knows_time = knows_time
         self._seen = SeenBoots()
+        self._listening = Listening(ticks, is_cut_off=is_cut_off)
         self._ends = RolloutEnds(self._kept, self._journal, withdraw=withdraw, clock=clock, patience=patience)
         self._turns = RolloutTurns(
             self._kept,
@@ -87,6 +91,7 @@ class LiveRollouts:
             self._members,
             self._ends,
             know=self.know,
+            is_heard=self._listening.look,
             find_release=find_release,
             clock=clock,
         )
@@ -147,7 +152,8 @@ class LiveRollouts:
         boots = {name: self._seen.list_boots(name, newest=latest.get(name)) for name in rollout.taken}
         heard = {name: _find_last_time(boot) for name in nodes if (boot := latest.get(name)) is not None}
         heard |= {name: max(at, heard.get(name, at)) for name, at in self._heard.items() if name in nodes}
-        return Known(nodes=nodes, boots=boots, heard=heard, now=self._clock())
+        listened = self._listening.seconds
+        return Known(nodes=nodes, boots=boots, heard=heard, now=self._clock(), listened=listened)
 
     async def load(self) -> None:
         """Take over what the store has. Raises StateError."""
@@ -331,11 +337,6 @@ class LiveRollouts:
         self._ends.note_change(rollout, before)
         if rollout.has_ended or (before is not None and before.plan.id != rollout.plan.id):
             self._seen.forget(rollout.taken if before is None else before.taken)
-
-
-def make_rollout_id() -> str:
-    """Random, and public."""
-    return secrets.token_hex(8)
 
 
 def _find_last_time(boot: NodeBoot) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -102,15 +103,22 @@ class Rollout:
         return tuple(node for node in self.taken if node not in self.healthy and node not in self.failed)
 
 
+def make_rollout_id() -> str:
+    """Random, and public."""
+    return secrets.token_hex(8)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
     """What is known of a group at a moment. ``nodes``: those of the fleet, without those that are held.
 
     ``boots``: node → its boots, oldest first, as far back as the rollout's start. ``heard``: node → Unix
-    seconds at which it was last heard of, over whatever. ``now``: Unix seconds.
+    seconds at which it was last heard of, over whatever. ``now``: Unix seconds. ``listened``: for how many
+    seconds all was heard, until now.
     """
 
     nodes: frozenset[str]
     boots: Mapping[str, Sequence[NodeBoot]]
     heard: Mapping[str, float]
     now: float
+    listened: float = math.inf

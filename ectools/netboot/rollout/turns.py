@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 class RolloutTurns:
     """The turns of one boot server's rollouts. ``know`` gives what is known of a rollout's group now,
-    ``find_release`` the id of the staged release that a tag means, or a channel.
+    ``is_heard`` whether that is all there is to know, ``find_release`` the id of the staged release that a
+    tag means, or a channel.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class RolloutTurns:
         ends: RolloutEnds,
         *,
         know: Callable[[Rollout], Known],
+        is_heard: Callable[[], bool],
         find_release: Callable[[str], Awaitable[str | None]],
         clock: Callable[[], float],
     ) -> None:
@@ -40,12 +42,15 @@ class RolloutTurns:
         self._members = members
         self._ends = ends
         self._know = know
+        self._is_heard = is_heard
         self._find_release = find_release
         self._clock = clock
 
     async def run(self) -> None:
         """Decide anew, for every rollout that has not ended; what cannot be kept is decided again."""
         await self._ends.turn()
+        if not self._is_heard():
+            return  # nothing can be kept, nor is it known what others see
         for group, rollout in list(self._kept.by_group.items()):
             if rollout.has_ended:
                 # The server was killed, or the disk was full, before it was done.

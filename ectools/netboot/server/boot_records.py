@@ -67,7 +67,9 @@ class BootRecords:
                 directory, shared, clock=self.clock, measure=self._measure
             )
             self.store = self.shared
-        self.boots = BootRegister(self.store, clock=self.clock, knows_time=self.knows_time)
+        self.boots = BootRegister(
+            self.store, clock=self.clock, knows_time=self.knows_time, ticks=time.monotonic
+        )
 
     def describe(self) -> Mapping[str, Any]:
         """Fields of the health report. What cannot be written keeps no machine from booting."""

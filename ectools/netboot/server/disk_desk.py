@@ -95,13 +95,17 @@ class DiskDesk:
     def admit(self, info: RequestInfo) -> None:
         """A body that is about to come. Raises RejectedError: 403, 429."""
         token = _get_one(info, _TOKEN)
+        name, client = _get_one(info, _NODE), self._name_client(info)
+        install = None if info.segments == _UPDATE else self._find_install(name)
         if info.segments == _UPDATE:
             is_known = self._boots.find_by_token(token) is not None
         else:
-            is_known = self._knows(_get_one(info, _NODE), hash_token(token), self._name_client(info))
+            is_known = install is not None and install.accepts(hash_token(token))
         if not is_known:
-            if not self._strangers.take(share_of(self._name_client(info))):
+            if not self._strangers.take(share_of(client)):
                 raise RejectedError(429, "too many ask who may not; come later")
+            if install is not None and install.credential is not None:
+                _tell_refused(name, client)
             raise RejectedError(403, _REFUSED)
         if not self._nodes.take(hash_token(token)):
             raise RejectedError(429, "this machine has asked too often; come later")
@@ -125,21 +129,6 @@ class DiskDesk:
         """What is on a node's disk, of a node that the fleet has."""
         override = self._live.get_override(name) if name in self._live.fleet.nodes else None
         return None if override is None else override.install
-
-    def _knows(self, name: str, shown: str, client: str) -> bool:
-        install = self._find_install(name)
-        if install is not None and install.accepts(shown):
-            return True
-        if install is not None and install.credential is not None:
-            # Once in a while: strangers are told by their address to come later.
-            _log.warning(
-                "a system on a disk is refused: what it shows was used before, or is none of the node's",
-                node=name,
-                client=client,
-                hint="a disk that was copied, or put back, is installed again: `ectools fleet boot-once"
-                f" {name} install`",
-            )
-        return False
 
     async def _begin(self, name: str, shown: str, word: DiskWord, client: str) -> bytes:
         keys = normalize_keys(word.known_by)
@@ -197,6 +186,16 @@ class DiskDesk:
         else:
             _log.warning("a node on a disk cannot go on", **fields, reason=update.error)
         return b"ok\n"
+
+
+def _tell_refused(name: str, client: str) -> None:
+    _log.warning(
+        "a system on a disk is refused: what it shows was used before, or is none of the node's",
+        node=name,
+        client=client,
+        hint="a disk that was copied, or put back, is installed again: `ectools fleet boot-once"
+        f" {name} install`",
+    )
 
 
 def _get_one(info: RequestInfo, name: str) -> str:

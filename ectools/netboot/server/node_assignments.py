@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import EcError, cut
 from ectools.netboot.boot_files.scripts.reporting import ASSIGNMENT_NAME, BOOT_PARAMETER
-from ectools.netboot.boots.register import ASKED_SECONDS
 from ectools.netboot.fleet.assignment import assign
 from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.http.slots import share_of
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
     from ectools.netboot.http.handler import RequestInfo
     from ectools.netboot.rollout.live import LiveRollouts
 
+ASKED_SECONDS = 1800.0
+"""In which it is kept once that a system that runs asks what is next; where a rollout waits less, oftener."""
 _SEGMENTS = (ASSIGNMENT_NAME.encode(),)
 _TAKE = "take"
 

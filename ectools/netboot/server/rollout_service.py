@@ -37,7 +37,7 @@ _BEGIN_SECONDS = 60.0
 class RolloutService:
     """The rollouts of one boot server, and what leads them on. ``is_shared``: others lead them too.
 
-    ``clock`` and ``knows_time`` are as in ``LiveRollouts``.
+    ``clock``, ``knows_time``, ``is_cut_off`` and ``ticks`` are as in ``LiveRollouts``.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class RolloutService:
         is_shared: bool = False,
         clock: Callable[[], float] = time.time,
         knows_time: Callable[[], bool] = lambda: True,
+        is_cut_off: Callable[[], bool] = lambda: False,
+        ticks: Callable[[], float] | None = None,
         jobs: Jobs | None = None,
     ) -> None:
         self._jobs = jobs or Jobs()
@@ -70,6 +72,8 @@ class RolloutService:
             withdraw=self._withdraw,
             clock=clock,
             knows_time=knows_time,
+            is_cut_off=is_cut_off,
+            ticks=ticks,
             find_release=self._find_release,
             patience=_PATIENCE_SECONDS if is_shared else 0.0,
         )

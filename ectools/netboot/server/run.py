@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,8 @@ class _Boot:
             is_shared=plan.shared is not None,
             clock=clock,
             knows_time=knows_time,
+            is_cut_off=self._records.is_cut_off,
+            ticks=time.monotonic,
             jobs=self._jobs,
         )
         self._hosts = HostsKeeper(self._live)

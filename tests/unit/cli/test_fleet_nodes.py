@@ -100,6 +100,7 @@ def test_status(program: Program, sock: Path) -> None:
     status, out, _ = program(COMMAND, "status", "--socket", sock, "--json", "--group", "installed")
     assert [row["name"] for row in json.loads(out)] == ["on-disk"]
     status, out, err = program(COMMAND, "status", "--socket", sock, "--group", "nobody")
+    assert (status, out) == (1, "NODE  RELEASE  SINCE  STATE\n")
     assert "no node is of the group nobody" in err
 
 

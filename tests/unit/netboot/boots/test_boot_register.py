@@ -249,6 +249,27 @@ def test_after_a_restart_no_boot_fails_at_once(play: Any) -> None:
     play(story)
 
 
+def test_a_clock_that_is_set_forward_fails_no_boot_that_has_just_begun(play: Any) -> None:
+    """As it is after a power failure, on a machine whose own clock has stood still."""
+
+    async def story(case: Case) -> None:
+        ticks = [50.0]
+        case.register = BootRegister(case.store, clock=lambda: case.now, ticks=lambda: ticks[0])
+        boot, token = await case.begin()
+        case.now += 30 * 86400.0
+        ticks[0] += boot.within
+        await case.register.expire()
+        assert case.register.latest["nuc-07"].state is BootState.BOOTING
+        ticks[0] += 1.0
+        await case.register.expire()
+        assert case.register.latest["nuc-07"].state is BootState.FAILED
+        assert (await case.say(token)).state is BootState.HEALTHY  # its token's time is not over, either
+        ticks[0] += TOKEN_SECONDS
+        assert not case.register.knows(token)
+
+    play(story)
+
+
 def test_who_asks_again_before_its_kernel_is_at_the_same_boot(play: Any) -> None:
     async def story(case: Case) -> None:
         first = await case.begin()

@@ -45,6 +45,7 @@ class World:
             GroupMembers(fleet=lambda: self.fleet, held=lambda _: False),
             RolloutEnds(self.kept, journal, withdraw=self._withdraw, clock=lambda: 1000.0),
             know=self._know,
+            is_heard=lambda: True,
             find_release=self._find,
             clock=lambda: 1000.0,
         )

@@ -14,7 +14,7 @@ from support.shared_stores import until
 
 from ectools.errors import EcError
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
-from ectools.netboot.boots.register import ASKED_SECONDS, BootRegister
+from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.rollout.ends import RolloutEnds
 from ectools.netboot.rollout.journal import RolloutJournal
 from ectools.netboot.rollout.kept import KeptRollouts
@@ -142,7 +142,7 @@ def test_who_asks_one_host_alone_is_not_off_for_another_one_or_after_a_start() -
         await one.rollouts.start(replace(PLAN, at=now[0], canary=1))
         for node in NODES:
             one.rollouts.hear(node)
-            boots.note_asking(boots.latest[node], period=ASKED_SECONDS)
+            boots.note_asking(boots.latest[node], period=60.0)
         await one.rollouts.offer("g", "n1")
         now[0] += 100
         _, token = await boots.begin(
@@ -163,7 +163,7 @@ def test_who_asks_one_host_alone_is_not_off_for_another_one_or_after_a_start() -
         rollout = two.rollouts.rollouts["g"]
         assert (rollout.wave, rollout.state) == (1, RolloutState.RUNNING)
         # Those that were off for that long hold it up no more.
-        now[0] += PLAN.off_after + ASKED_SECONDS
+        now[0] += PLAN.off_after + 60.0
         for _ in range(5):
             await two.rollouts.turn()
         assert two.rollouts.rollouts["g"].state is RolloutState.DONE

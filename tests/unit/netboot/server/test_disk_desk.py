@@ -256,3 +256,27 @@ def test_an_installation_of_before_is_read(tmp_path: Path) -> None:
     override = parse_override({"hold": None, "once": None, "install": {**old, "leads": True}})
     assert override.install is not None
     assert not override.install.accepts(hash_token(FIRST))
+
+
+def test_who_guesses_for_a_node_is_told_of_as_often_as_an_address_may_ask(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(site: Site) -> None:
+        await site.install("a")
+        info = RequestInfo(
+            peer="192.0.2.9",
+            method="POST",
+            segments=(b"disk-boot",),
+            query=MultiDict({"node": "a", "token": "guess"}),
+            headers=CIMultiDict(),
+        )
+        statuses = []
+        for _ in range(300):
+            with pytest.raises(RejectedError) as raised:
+                site.desk.admit(info)
+            statuses.append(raised.value.status)
+        assert statuses == [403] * 16 + [429] * 284
+
+    run(tmp_path, scenario)
+    told = [each for each in caplog.messages if "a system on a disk is refused" in each]
+    assert len(told) == 16

@@ -10,14 +10,14 @@ from multidict import CIMultiDict, MultiDict
 from support.fleet_api import CURRENT, NOW, PREVIOUS, Api
 from support.fleets import make_fleet
 
-from ectools.netboot.boots.register import ASKED_SECONDS, BootRegister
+from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.http.handler import RequestInfo
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.release.installed_systems import NoInstalledSystemError
 from ectools.netboot.rollout.decide import list_awaited
 from ectools.netboot.rollout.model import RolloutPlan
-from ectools.netboot.server.node_assignments import NodeAssignments
+from ectools.netboot.server.node_assignments import ASKED_SECONDS, NodeAssignments
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
