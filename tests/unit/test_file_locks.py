@@ -34,7 +34,7 @@ def test_a_full_disk_takes_no_id_and_the_lock_is_held(tmp_path: Path) -> None:
     try:
         with hold_lock(tmp_path / "lock", what="the disk"):
             with (
-                pytest.raises(LockedError, match="the disk is in use by another process$"),
+                pytest.raises(LockedError, match=r"the disk is in use by another process$"),
                 hold_lock(tmp_path / "lock", what="the disk"),
             ):
                 raise AssertionError
