@@ -43,6 +43,7 @@ _MAX_MEMORY_MIB = 2**32
 _MAX_SECONDS = 7 * 24 * 3600
 # What QEMU's user-mode network gives to a guest by default (net=, dhcpstart=).
 _GUEST = "10.0.2.15"
+_BROADCAST = ipaddress.ip_address("255.255.255.255")
 
 LINK_NAME = "a link's name: letters, digits and . _ -, at most 15 bytes"
 
@@ -140,8 +141,13 @@ def check_seconds(seconds: int) -> None:
 def parse_bind_ip(text: str) -> Address:
     """An address that a server can be bound to, and that can stand in a URL."""
     address = _parse_ip(text)
-    if address is None or address.is_multicast or "%" in text:
+    if address is None or address.is_multicast or "%" in text or address == _BROADCAST:
         raise BadValueError("an IPv4 or IPv6 address: 127.0.0.1")
+    if isinstance(address, ipaddress.IPv6Address) and (address.is_link_local or address.ipv4_mapped):
+        # A scope is this host's own, and has no place in a URL; what is mapped the guest asks by IPv6.
+        raise BadValueError(
+            "an IPv4 address, or an IPv6 address of a wider scope", message="no guest's to reach"
+        )
     return address
 
 

@@ -15,7 +15,7 @@ let
   booted = "every-channel-disk-boot";
   esp = config.boot.loader.efi.efiSysMountPoint;
 
-  inherit (import ./systemd.nix { inherit lib; }) sandbox;
+  inherit (import ./systemd.nix { inherit lib; }) plain sandbox;
   inherit (lib) mkOption types;
 
   settle = pkgs.writeShellScript update (builtins.readFile ./settle-update.sh);
@@ -34,7 +34,7 @@ let
     ];
     environment = {
       NODE_SCRIPTS = "${./node}";
-      SETTLE_ESP = esp;
+      SETTLE_ESP = plain esp;
       SETTLE_RUNNING = "/run/booted-system";
       SETTLE_GENERATIONS = toString cfg.generations;
       SETTLE_SECONDS = toString cfg.trialSeconds;

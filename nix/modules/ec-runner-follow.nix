@@ -10,7 +10,7 @@ let
   enabled = config.services.every-channel.runner.enable && cfg.enable;
   unit = "every-channel-follow";
 
-  inherit (import ./systemd.nix { inherit lib; }) sandbox unitName;
+  inherit (import ./systemd.nix { inherit lib; }) plain quoted sandbox unitName;
   inherit (lib) mkOption types;
 
   path = "services.every-channel.runner.follow";
@@ -189,7 +189,7 @@ in
         FOLLOW_DISK_BOOT = diskBoot;
         FOLLOW_INSTALLED = "${./follow-installed.sh}";
         FOLLOW_STATE = "/var/lib/every-channel/disk";
-        FOLLOW_ESP = config.boot.loader.efi.efiSysMountPoint;
+        FOLLOW_ESP = plain config.boot.loader.efi.efiSysMountPoint;
         FOLLOW_TRIES = toString cfg.disk.tries;
         FOLLOW_RUNNING = "/run/booted-system";
         # The daemon writes to the store, and not this service.
@@ -204,7 +204,7 @@ in
       // lib.optionalAttrs isSigned {
         FOLLOW_REBOOT = lib.optionalString cfg.signature.reboot "yes";
         FOLLOW_SIGNATURE = cfg.signature.format;
-        FOLLOW_KEYS = toString (lib.unique (map (file: "${file}") cfg.signature.publicKeyFiles));
+        FOLLOW_KEYS = plain (toString (lib.unique (map (file: "${file}") cfg.signature.publicKeyFiles)));
         FOLLOW_CHANNEL = toString cfg.signature.channel;
         FOLLOW_ARGUMENTS = "${arguments}";
       };
@@ -229,7 +229,7 @@ in
       // lib.optionalAttrs cfg.disk.enable {
         StateDirectory = "every-channel/disk";
         StateDirectoryMode = "0700";
-        ReadWritePaths = [ config.boot.loader.efi.efiSysMountPoint ];
+        ReadWritePaths = [ (quoted config.boot.loader.efi.efiSysMountPoint) ];
       }
       // lib.optionalAttrs cfg.kexec {
         CapabilityBoundingSet = [ "CAP_SYS_BOOT" ];

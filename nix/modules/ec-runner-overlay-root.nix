@@ -42,6 +42,18 @@ let
     )
   );
 
+  # What other modules of ours keep, where a host has them: option → path.
+  inherit (config.services) every-channel;
+  kept =
+    lib.optionalAttrs (every-channel.ipxe-qemu.enable or false) {
+      "ipxe-qemu.disk.path" = every-channel.ipxe-qemu.disk.path;
+      "ipxe-qemu.stateDir" = every-channel.ipxe-qemu.stateDir;
+    }
+    // lib.optionalAttrs (every-channel.netboot.enable or false) {
+      "netboot.stateDir" = every-channel.netboot.stateDir;
+    };
+  isLost = file: !lib.any (directory: isBelow directory file) (mountPoints ++ persistent);
+
   # What stage 1 mounts besides the root, without what comes along with another.
   early = map (fs: fs.mountPoint) (
     lib.filter (fs: fs.mountPoint != "/" && utils.fsNeededForBoot fs) config.system.build.fileSystems
@@ -147,6 +159,11 @@ in
         message = ''${path}.enable with GRUB needs a file system of its own for /boot: set fileSystems."/boot"'';
       }
     ];
+
+    warnings = lib.mapAttrsToList (
+      option: file:
+      "services.every-channel.${option} (${file}) is in memory, and gone after a reboot: ${path}.persist does not have it"
+    ) (lib.filterAttrs (_: isLost) kept);
 
     # A host key that changes with each boot would be useless.
     services.openssh.hostKeys = lib.mkDefault [

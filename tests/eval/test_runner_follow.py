@@ -66,6 +66,21 @@ def test_what_the_key_says_is_in_the_unit(systems: Systems, tmp_path: Path) -> N
 
 
 @pytest.mark.nix
+def test_systemd_expands_nothing_in_the_names_of_files(systems: Systems) -> None:
+    signature = {"format": "openssh", "publicKeyFiles": ["/etc/keys/%n.pub"]}
+    config = merge(configure_disk(), configure(signature=signature))
+    config = merge(config, {"boot": {"loader": {"efi": {"efiSysMountPoint": "/efi%i"}}}})
+    lines = (systems.build("followUnit", config) / UNIT).read_text().splitlines()
+    assert 'Environment="FOLLOW_KEYS=/etc/keys/%%n.pub"' in lines
+    assert 'Environment="FOLLOW_ESP=/efi%%i"' in lines
+    assert 'ReadWritePaths="/efi%%i"' in lines
+    assert (
+        'Environment="SETTLE_ESP=/efi%%i"'
+        in systems.evaluate("diskUnits", config)["every-channel-update-look.service"]
+    )
+
+
+@pytest.mark.nix
 def test_without_a_key_it_boots_through_its_firmware(systems: Systems) -> None:
     text = (systems.build("followUnit", configure()) / UNIT).read_text()
     assert "FOLLOW_KEXEC" not in text
@@ -168,7 +183,7 @@ def test_who_has_systemd_boot_follows_on_its_disk(systems: Systems) -> None:
         "ConditionPathExists=|/run/every-channel/disk-boot/arguments",
         'Environment="FOLLOW_TRIES=3"',
         'Environment="FOLLOW_ESP=/boot"',
-        "ReadWritePaths=/boot",
+        'ReadWritePaths="/boot"',
         "StateDirectoryMode=0700",
     ):
         assert line in lines

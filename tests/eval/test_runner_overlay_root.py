@@ -54,6 +54,25 @@ def test_a_size_without_an_end_is_refused(size: str, is_taken: bool, systems: Sy
         assert f"{OPTION}.size" in done.stderr
 
 
+def test_what_others_keep_in_memory_is_said(systems: Systems) -> None:
+    guest = {"enable": True, "stateDir": "/srv/guest", "boot": {"http": {"root": "/srv/root"}}}
+    host = {
+        "services": {
+            "every-channel": {"ipxe-qemu": guest, "netboot": {"enable": True, "listenIP": "192.0.2.1"}}
+        }
+    }
+
+    def warned(**options: Any) -> list[str]:
+        warnings = systems.evaluate("config.warnings", merge(overlay(**options), host))
+        return [text.partition(" (")[0] for text in warnings if "is in memory" in text]
+
+    prefix = "services.every-channel.ipxe-qemu"
+    assert warned() == [f"{prefix}.disk.path", f"{prefix}.stateDir"]
+    assert warned(disks={"/srv": {"device": "/dev/vdb", "fsType": "ext4"}}) == []
+    assert warned(persist=["/srv/guest"]) == ["services.every-channel.netboot.stateDir"]
+    assert not any("is in memory" in text for text in systems.evaluate("config.warnings", host))
+
+
 @both_stages
 @pytest.mark.parametrize(
     ("disks", "options", "expected"),

@@ -141,7 +141,13 @@ REJECTED: list[tuple[Callable[[Any], object], str, str, list[Any]]] = [
         checks.parse_bind_ip,
         "not usable",
         BIND,
-        ["", "localhost", "127.1", "fe80::1%eth0", "239.0.0.1", "ff02::1"],
+        ["", "localhost", "127.1", "fe80::1%eth0", "239.0.0.1", "ff02::1", "255.255.255.255"],
+    ),
+    (
+        checks.parse_bind_ip,
+        "no guest's to reach",
+        "an IPv4 address, or an IPv6 address of a wider scope",
+        ["fe80::1", "::ffff:127.0.0.1", "::ffff:192.0.2.1"],
     ),
     (checks.parse_dns, "not usable", "an IPv4 address: 1.1.1.1", ["", "one.one.one.one", "::1", "1.1.1.1\n"]),
     (
