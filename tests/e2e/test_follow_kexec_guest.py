@@ -21,7 +21,8 @@ from support.served_rollout import NODES, find_mac
 
 from ectools.netboot.publishing.provenance import BuildSource
 from ectools.netboot.publishing.publication import pack_publication
-from ectools.netboot.release.pack import Compression, SigningKey
+from ectools.netboot.release.archive_writer import Compression
+from ectools.netboot.release.pack import SigningKey
 
 pytestmark = [pytest.mark.qemu, pytest.mark.full, pytest.mark.timeout(1800)]
 

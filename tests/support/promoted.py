@@ -14,7 +14,8 @@ from support.releases import build_settings, check_whole, release_files
 from ectools.netboot.publishing.promote import Promoter, Promotion
 from ectools.netboot.publishing.provenance import BuildSource
 from ectools.netboot.publishing.publication import pack_publication
-from ectools.netboot.release.pack import Compression, SigningKey
+from ectools.netboot.release.archive_writer import Compression
+from ectools.netboot.release.pack import SigningKey
 from ectools.netboot.release.stage import Staged, stage
 from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import find_public_key

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.clock import Clock
 from support.fetching import DATA
-from support.forge import Forge, start_forge
+from support.forge import Forge, Request, start_forge
 from support.releases import build_settings, release_files, write_archive
 
 from ectools.netboot.release.stage import stage
@@ -31,6 +32,26 @@ def forge() -> Iterator[Forge]:
     """A forge whose release is as it should be."""
     with start_forge(DATA) as started:
         yield started
+
+
+@pytest.fixture
+def any_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forge knows a path by its name alone."""
+    inner = Request.do_GET
+
+    def do_get(request: Request) -> None:
+        request.path = request.path.partition("?")[0]
+        inner(request)
+
+    monkeypatch.setattr(Request, "do_GET", do_get)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which the client waits, and by which it measures a server."""
+    made = Clock()
+    monkeypatch.setattr("ectools.fetch.client.time", made)
+    return made
 
 
 @pytest.fixture

@@ -104,7 +104,8 @@ def pack(
         raise click.UsageError("--with-system and --nix-key-file go together: nodes take signed paths alone")
     become_owner(out)
     from ectools.netboot.kernel import KernelArchitecture
-    from ectools.netboot.release.pack import Compression, SigningKey
+    from ectools.netboot.release.archive_writer import Compression
+    from ectools.netboot.release.pack import SigningKey
     from ectools.netboot.release.pack import pack as pack_release
     from ectools.netboot.settings.model import SignatureFormat
 

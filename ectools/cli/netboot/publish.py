@@ -84,7 +84,8 @@ def publish(
     """
     from ectools.netboot.publishing.provenance import BuildSource
     from ectools.netboot.publishing.publication import is_packed, pack_publication, read_publication
-    from ectools.netboot.release.pack import Compression, SigningKey
+    from ectools.netboot.release.archive_writer import Compression
+    from ectools.netboot.release.pack import SigningKey
 
     depot = open_given(
         place, token_file=token_file, credentials_file=credentials_file, ca_file=ca_file, tag=tag

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.publishing.provenance import BuildSource
-    from ectools.netboot.release.pack import Caches, Compression, SigningKey
+    from ectools.netboot.release.archive_writer import Compression
+    from ectools.netboot.release.pack import Caches, SigningKey
 
 _FORMAT = 1
 

@@ -10,7 +10,7 @@ its files boot · ``manifest`` the record of it · ``share`` of store paths · `
 ``systems`` what an archive's name says, and which system a machine gets · ``store`` where all this stands ·
 ``tags`` which is of which tag · ``verify`` whether it is whole · ``pins`` what stays · ``rollback`` the way
 back · ``difference`` what changes from one to another · ``store_image`` what a stage 1 fetches by itself ·
-``fleet_needs`` what a fleet needs of them · ``pack`` archives from netboot outputs, ``boot_statement`` what
-of them is signed for nodes, and ``binary_cache`` from installed systems' closures, of which
-``installed_systems`` finds one.
+``fleet_needs`` what a fleet needs of them · ``pack`` archives from netboot outputs (``archive_writer`` their
+bytes), ``boot_statement`` what of them is signed for nodes, and ``binary_cache`` from installed systems'
+closures, of which ``installed_systems`` finds one.
 """

@@ -1,32 +1,24 @@
 """Netboot outputs (kernel, initrd, netboot.ipxe) → a release's archives and sums, the same at every run.
 
-Names are sorted; owners, modes and times are fixed; directories have no entries. What could not be staged is
-not packed. The bytes depend on the versions of the compressing libraries, and on nothing else.
+What could not be staged is not packed.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
-import lzma
-import os
 import re
-import tarfile
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, assert_never, cast
+from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.archive.decompress import import_zstd
 from ectools.archive.names import find_name_fault, fold_name, is_macos_record
 from ectools.errors import EcError, InputError, cut
-from ectools.files import atomic_file, read_input, read_regular, write_atomic
+from ectools.files import read_input, read_regular, write_atomic
 from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.depot.interface import TAG_NAME
 from ectools.netboot.kernel import KernelArchitecture
+from ectools.netboot.release.archive_writer import Compression, write_archive
 from ectools.netboot.release.binary_cache import CACHE_NAME
 from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
 from ectools.netboot.release.boot_statement import sign_boot
@@ -52,22 +44,10 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _DAY = re.compile(r"(?:^|-)v([0-9]{4})\.([0-9]{2})\.([0-9]{2})(?:\.([0-9]{1,4}))?$")
-_MTIME = 1  # what Nix gives every file in its store
-_XZ_PRESET = 6
-_GZIP_LEVEL = 6
-_ZSTD_LEVEL = 10
 
 
 class PackError(EcError):
     """A directory is no netboot output, or the archive cannot be written."""
-
-
-class Compression(StrEnum):
-    """How the archive is compressed; the value is its suffix."""
-
-    GZIP = "gz"
-    XZ = "xz"
-    ZSTD = "zst"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +241,7 @@ def _pack_output(output: _Output, out: Path, *, tag: str, compression: Compressi
     path = out / f"{_name_system(output)}-{tag}.tar.{compression}"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        digest = _write_archive({**output.files, **output.added}, path, compression)
+        digest = write_archive({**output.files, **output.added}, path, compression)
     except OSError as error:
         raise PackError(f"{error.filename or path}: {error.strerror or error}") from error
     return PackedArchive(path=path, architecture=output.architecture, sha256=digest)
@@ -316,57 +296,6 @@ def _check_apart(directory: Path, names: Iterable[str]) -> None:
             other = taken.setdefault(fold_name(part), part)
             if other != part:
                 raise PackError(f"{directory / part}: its name and {other!r} differ by case or form alone")
-
-
-def _write_archive(files: Mapping[str, Path | bytes], archive: Path, compression: Compression) -> str:
-    with atomic_file(archive) as file:
-        hashed = _Hashed(file)
-        with _compress(cast("IO[bytes]", hashed), compression) as compressed:
-            _write_tar(files, compressed)
-    return hashed.digest.hexdigest()
-
-
-def _write_tar(files: Mapping[str, Path | bytes], to: IO[bytes]) -> None:
-    with tarfile.open(fileobj=to, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for name in sorted(files, key=str.encode):
-            member = tarfile.TarInfo(name)
-            member.mtime, member.mode = _MTIME, 0o644
-            file = files[name]
-            if isinstance(file, bytes):
-                member.size = len(file)
-                tar.addfile(member, io.BytesIO(file))
-                continue
-            with file.open("rb") as content:
-                member.size = os.fstat(content.fileno()).st_size
-                tar.addfile(member, content)
-
-
-class _Hashed:
-    """A file that is written to, with the SHA-256 of all that was."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        return self._file.write(data)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-
-def _compress(to: IO[bytes], compression: Compression) -> IO[bytes]:
-    match compression:
-        case Compression.GZIP:
-            return cast("IO[bytes]", gzip.GzipFile("", "wb", _GZIP_LEVEL, to, mtime=0))
-        case Compression.XZ:
-            return lzma.open(to, "wb", preset=_XZ_PRESET)
-        case Compression.ZSTD:
-            zstd = import_zstd()
-            return cast("IO[bytes]", zstd.ZstdFile(to, "wb", level=_ZSTD_LEVEL))
-        case _:
-            assert_never(compression)
 
 
 def _sign(sums: Path, text: bytes, form: SignatureFormat, *, private_key: bytes) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.forge import Forge, Request, body, hangs_up, redirect, start_forge, status, whole
+from support.forge import Forge, body, hangs_up, redirect, start_forge, status, whole
 
 from ectools import __version__
 from ectools.fetch.client import (
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from support.clock import Clock
     from support.forge import Answer
 
+pytestmark = pytest.mark.usefixtures("any_query", "clock")
+
 RETRY = RetryPolicy(attempts=3, first_wait=4, longest_wait=4, longest_retry_after=30)
 
 
@@ -33,18 +35,6 @@ def read(forge: Forge, *answers: Answer, limit: int = 100, size: int | None = No
     """What the client reads of ``/file``, to the requests for which the forge answers so."""
     forge.answers["/file"] = list(answers)
     return client(forge, **options).read(f"{forge.url}/file?key=hidden", limit=limit, what="it", size=size)
-
-
-@pytest.fixture(autouse=True)
-def _any_query(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    """The forge knows a path by its name alone."""
-    inner = Request.do_GET
-
-    def do_get(request: Request) -> None:
-        request.path = request.path.partition("?")[0]
-        inner(request)
-
-    monkeypatch.setattr(Request, "do_GET", do_get)
 
 
 def fail(forge: Forge, *answers: Answer, **options: Any) -> FetchError:

@@ -16,9 +16,10 @@ from ectools.archive.decompress import ArchiveError
 from ectools.errors import EcError, InputError
 from ectools.netboot.publishing.packed import check_listed
 from ectools.netboot.publishing.publication import read_publication
+from ectools.netboot.release.archive_writer import Compression
 from ectools.netboot.release.boot_entry import BootEntryError
 from ectools.netboot.release.checksums import parse_checksums, parse_release_times, render_checksums
-from ectools.netboot.release.pack import Compression, SigningKey, pack
+from ectools.netboot.release.pack import SigningKey, pack
 from ectools.netboot.signature import make_signature
 
 if TYPE_CHECKING:

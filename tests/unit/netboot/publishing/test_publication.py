@@ -19,8 +19,8 @@ from ectools.netboot.publishing.provenance import (
     build_statement,
 )
 from ectools.netboot.publishing.publication import is_packed, pack_publication, read_publication
+from ectools.netboot.release.archive_writer import Compression
 from ectools.netboot.release.checksums import parse_checksums
-from ectools.netboot.release.pack import Compression
 from ectools.netboot.signature.dsse import open_envelope
 
 ARCHIVE = "ec-runner-x86_64-netboot-boot-v2026.03.02.tar.gz"

@@ -6,7 +6,6 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
-from support.clock import Clock
 from support.forge import ETAG, Forge, Request, body, chunked, ranged, status, unframed, whole
 
 from ectools.fetch.client import FetchError, HttpClient
@@ -20,32 +19,16 @@ if TYPE_CHECKING:
 
     from support.forge import Answer
 
+pytestmark = pytest.mark.usefixtures("any_query", "clock")
+
 MIB = 1 << 20
 DATA = bytes(range(256)) * (4 * MIB // 256)
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr("ectools.fetch.client.time", made)
-    return made
 
 
 def download(forge: Forge, *answers: Answer, size: int | None = len(DATA), attempts: int = 2) -> Download:
     forge.answers["/x"] = list(answers)
     client = HttpClient(forge.url, retry=RetryPolicy(attempts=attempts))
     return Download(client, Asset(name="x", url=f"{forge.url}/x?key=hidden", size=size))
-
-
-@pytest.fixture(autouse=True)
-def _any_query(monkeypatch: pytest.MonkeyPatch) -> None:
-    inner = Request.do_GET
-
-    def do_get(request: Request) -> None:
-        request.path = request.path.partition("?")[0]
-        inner(request)
-
-    monkeypatch.setattr(Request, "do_GET", do_get)
 
 
 def read(archive: Download) -> bytes:

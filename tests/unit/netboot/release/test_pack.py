@@ -21,8 +21,9 @@ from support.releases import SCRIPT, build_settings, check_whole, release_files
 from ectools.archive.names import find_name_fault, fold_name, is_macos_record
 from ectools.errors import EcError, InputError
 from ectools.netboot.kernel import KernelArchitecture
+from ectools.netboot.release.archive_writer import Compression
 from ectools.netboot.release.checksums import parse_release_times
-from ectools.netboot.release.pack import Compression, Packed, SigningKey, find_tag_time, pack
+from ectools.netboot.release.pack import Packed, SigningKey, find_tag_time, pack
 from ectools.netboot.release.stage import stage
 from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import SUFFIXES, SignatureError, make_signature, verify_signature

@@ -14,8 +14,8 @@ from support.releases import release_files, zstd
 
 from ectools.errors import InputError
 from ectools.netboot.kernel import KernelArchitecture
-from ectools.netboot.release import pack as pack_module
-from ectools.netboot.release.pack import Compression, PackError, find_tag_time, pack
+from ectools.netboot.release.archive_writer import Compression
+from ectools.netboot.release.pack import PackError, find_tag_time, pack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ def test_names_that_differ_by_case_alone_are_told_by_the_part_that_does(tree: Pa
 def test_a_file_that_grows_meanwhile_is_packed_as_it_was(tree: Path, tmp_path: Path) -> None:
     """Its size is that of the open file; tar reads no further."""
     sizes = {}
-    original = pack_module.tarfile.TarFile.addfile
+    original = tarfile.TarFile.addfile
 
     def grow(tar: tarfile.TarFile, member: tarfile.TarInfo, content: io.BufferedReader) -> None:
         sizes[member.name] = member.size
@@ -129,7 +129,7 @@ def test_a_file_that_grows_meanwhile_is_packed_as_it_was(tree: Path, tmp_path: P
         original(tar, member, content)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pack_module.tarfile.TarFile, "addfile", grow)
+        patched.setattr(tarfile.TarFile, "addfile", grow)
         packed = pack([tree], tmp_path / "out", tag="x")
     with tarfile.open(packed.archives[0].path) as tar:
         assert {member.name: member.size for member in tar} == sizes

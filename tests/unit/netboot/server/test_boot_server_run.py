@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.fake_dnsmasq import FakeDnsmasq, ServiceManager, signals_restored
 from support.free_port import choose_port
-from support.log_lines import LogLines
+from support.served_case import LOOPBACK, ServedCase, build_settings
 from support.staged import make_release, put_release
 
 from ectools.capabilities import Capability
@@ -27,7 +27,6 @@ from ectools.netboot.http.server import HttpServer
 from ectools.netboot.server import boot_records, plan
 from ectools.netboot.server import run as module
 from ectools.netboot.server.run import Ready, serve_boot
-from ectools.netboot.settings.load import load_server_settings
 from ectools.netboot.settings.model import ProxyDhcp
 from ectools.parsing import ListenAddress
 from ectools.supervision import ChildFailedError, ChildState
@@ -38,29 +37,16 @@ if TYPE_CHECKING:
 
     from ectools.netboot.settings.model import ServerSettings
 
-LOOPBACK = "127.0.0.1"
 GRANTS = (Capability.NET_ADMIN,)
 
 
-class Case:
+class Case(ServedCase):
     """A boot server on a free port. ``scenario`` runs once it is ready, and then it is asked to stop."""
 
     def __init__(self, directory: Path, manager: ServiceManager) -> None:
+        super().__init__(directory, manager)
         self.directory = directory
-        self.manager = manager
-        self.settings = build_settings(directory)
-        self.loads: list[ServerSettings | Exception] = []
-        self.calls: list[str] = []
         self.ready: list[Ready] = []
-        self.lines = LogLines().having
-
-    def load(self) -> ServerSettings:
-        if not self.loads:
-            return self.settings
-        found = self.loads.pop(0)
-        if isinstance(found, Exception):
-            raise found
-        return found
 
     def serve(
         self,
@@ -88,16 +74,6 @@ class Case:
             serve_boot(self.load, on_ready=on_ready, dnsmasq_reports=reports)
         for task in started:
             task.result()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self.manager.messages()  # its queue is short
-            await asyncio.sleep(0.001)
-
-
-def build_settings(directory: Path, **options: Any) -> ServerSettings:
-    flags = {"listenIP": LOOPBACK, "stateDir": str(directory), "hostname": "192.0.2.10", **options}
-    return load_server_settings(None, flags=flags, environment={})
 
 
 def build_plan(settings: ServerSettings) -> DnsmasqPlan:
@@ -331,15 +307,6 @@ def test_how_often_it_looks_without_a_watchdog(case: Case, monkeypatch: pytest.M
 # --- Reloading
 
 
-async def reload(case: Case, settings: ServerSettings | Exception) -> dict[str, Any]:
-    """Ask for it, and give the line that says what became of it."""
-    before = len(case.lines("settings"))
-    case.loads.append(settings)
-    os.kill(os.getpid(), signal.SIGHUP)
-    await case.until(lambda: len(case.lines("settings")) > before)
-    return case.lines("settings")[before]
-
-
 def test_what_a_reload_may_change_and_what_it_may_not(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[tuple[str, str]] = []
     monkeypatch.setattr(
@@ -362,19 +329,19 @@ def test_what_a_reload_may_change_and_what_it_may_not(case: Case, monkeypatch: p
     async def scenario(_: Ready) -> None:
         for option, changed in fixed.items():
             # Nothing of it is taken up, also not what may change.
-            line = await reload(case, replace(changed, hostname="192.0.2.66"))
+            line = await case.reload(replace(changed, hostname="192.0.2.66"))
             assert line["level"] == "error"
             assert line["reason"] == f"a restart is needed to change {prefix}.{option}"
         both = replace(settings, http_port=8081, max_connections=5)
-        line = await reload(case, both)
+        line = await case.reload(both)
         assert line["reason"] == f"a restart is needed to change {prefix}.httpPort, {prefix}.maxConnections"
         assert checked == []
         assert len(FakeDnsmasq.last.plans) == 1
-        line = await reload(case, EcError("bad settings"))
+        line = await case.reload(EcError("bad settings"))
         assert (line["level"], line["reason"]) == ("error", "bad settings")
         # What may change does, in HTTP and in dnsmasq.
         for number, name in enumerate(("192.0.2.98", "192.0.2.99")):
-            line = await reload(case, replace(settings, hostname=name))
+            line = await case.reload(replace(settings, hostname=name))
             assert line["level"] == "info"
             assert FakeDnsmasq.last.plans[-1] == build_plan(replace(settings, hostname=name))
             assert checked[number][0] == name
@@ -397,7 +364,7 @@ def test_a_reload_that_this_host_does_not_allow_changes_nothing(
     put_release(case.directory, release, {"bzImage": b"kernel", "initrd": b"initrd"})
 
     async def scenario(ready: Ready) -> None:
-        line = await reload(case, replace(case.settings, hostname="192.0.2.66"))
+        line = await case.reload(replace(case.settings, hostname="192.0.2.66"))
         assert line["reason"] == "there is no interface eth9"
         assert b"192.0.2.66" not in await get(ready.port, "/netboot.ipxe")
         assert len(FakeDnsmasq.last.plans) == 1

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.fake_dnsmasq import FakeDnsmasq, ServiceManager, signals_restored
-from support.log_lines import LogLines
+from support.served_case import ServedCase
 
 from ectools.capabilities import Capability
 from ectools.errors import EcError
 from ectools.netboot.server import dnsmasq_service as module
 from ectools.netboot.server.dnsmasq_service import serve_dnsmasq
-from ectools.netboot.settings.load import load_server_settings
 from ectools.supervision import ChildFailedError, ChildState
 
 if TYPE_CHECKING:
@@ -31,20 +30,12 @@ if TYPE_CHECKING:
 GRANTS = (Capability.NET_ADMIN,)
 
 
-class Case:
+class Case(ServedCase):
     """The service; ``scenario`` runs once dnsmasq does."""
 
     def __init__(self, directory: Path, manager: ServiceManager, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.manager = manager
-        flags = {"listenIP": "127.0.0.1", "stateDir": str(directory), "hostname": "192.0.2.10"}
-        self.settings = load_server_settings(None, flags=flags, environment={})
-        self.loads: list[ServerSettings] = []
-        self.calls: list[Any] = []
+        super().__init__(directory, manager)
         self.patch = monkeypatch
-        self.lines = LogLines().having
-
-    def load(self) -> ServerSettings:
-        return self.loads.pop(0) if self.loads else self.settings
 
     def serve(
         self,
@@ -75,11 +66,6 @@ class Case:
             serve_dnsmasq(self.load, reports=reports)
         for task in started:
             task.result()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self.manager.messages()  # its queue is short
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture
@@ -204,14 +190,6 @@ def test_how_long_silence_is_borne() -> None:
     assert module._MOST_SILENT_SECONDS == 60.0
 
 
-async def reload(case: Case, settings: ServerSettings) -> dict[str, Any]:
-    before = len(case.lines("settings"))
-    case.loads.append(settings)
-    os.kill(os.getpid(), signal.SIGHUP)
-    await case.until(lambda: len(case.lines("settings")) > before)
-    return case.lines("settings")[before]
-
-
 def test_what_a_reload_may_change_and_what_it_may_not(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     prefix = "services.every-channel.netboot"
     checked: list[tuple[str, str]] = []
@@ -229,14 +207,14 @@ def test_what_a_reload_may_change_and_what_it_may_not(case: Case, monkeypatch: p
             ("listenIP", replace(settings, listen_ip=IPv4Address("127.0.0.2"))),
             ("stateDir", replace(settings, state_dir=settings.state_dir / "other")),
         ):
-            line = await reload(case, changed)
+            line = await case.reload(changed)
             assert line["reason"] == f"a restart is needed to change {prefix}.{option}"
         assert checked == []
-        line = await reload(case, replace(settings, hostname="192.0.2.66"))
+        line = await case.reload(replace(settings, hostname="192.0.2.66"))
         assert line["reason"] == "there is no interface eth9"
         assert dnsmasq.plans == ["plan 192.0.2.10"]
         for name in ("192.0.2.98", "192.0.2.99"):
-            line = await reload(case, replace(settings, hostname=name))
+            line = await case.reload(replace(settings, hostname=name))
             assert line["level"] == "info"
             assert dnsmasq.plans[-1] == f"plan {name}"
         assert checked[-1] == ("192.0.2.99", "192.0.2.98")
