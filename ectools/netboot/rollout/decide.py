@@ -91,12 +91,15 @@ def decide(rollout: Rollout, known: Known) -> Rollout:
 
 
 def list_awaited(rollout: Rollout, known: Known) -> list[str]:
-    """Who could take the release in this wave, is not off, and has not asked: by name."""
-    since = known.now - rollout.plan.off_after
+    """Who could take the release in this wave, is not off, and has not asked: by name.
+
+    Who had nobody to ask is not off by that: each has the time of ``off_after`` again once somebody listens.
+    """
     return sorted(
         node
         for node in known.nodes - rollout.taken.keys()
-        if (heard := known.heard.get(node)) is not None and heard >= since
+        if (heard := known.heard.get(node)) is not None
+        and min(known.now - heard, known.listened) <= rollout.plan.off_after
     )
 
 

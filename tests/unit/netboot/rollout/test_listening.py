@@ -11,7 +11,7 @@ from support.fleet_api import MemoryStore
 from support.fleets import make_fleet
 
 from ectools.errors import EcError
-from ectools.netboot.rollout.decide import decide
+from ectools.netboot.rollout.decide import decide, list_awaited
 from ectools.netboot.rollout.listening import Listening
 from ectools.netboot.rollout.live import LiveRollouts
 from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
@@ -70,6 +70,17 @@ def test_late_is_who_was_listened_for_that_long(listened: float, is_late: bool) 
     rollout = Rollout(plan=PLAN, taken={"n1": 1000.0})
     known = Known(nodes=frozenset({"n1"}), boots={}, heard={}, now=1601.0, listened=listened)
     assert bool(decide(rollout, known).failed) == is_late
+
+
+@pytest.mark.parametrize(
+    ("listened", "is_off"), [(math.inf, True), (86401.0, True), (86400.0, False), (0, False)]
+)
+def test_off_is_who_was_listened_for_that_long(listened: float, is_off: bool) -> None:
+    """Else a server that was down for a day would open one wave after the other as it comes up."""
+    known = Known(
+        nodes=frozenset({"n1", "n2"}), boots={}, heard={"n2": 1000.0}, now=1000.0 + 90000, listened=listened
+    )
+    assert list_awaited(Rollout(plan=PLAN), known) == ([] if is_off else ["n2"])
 
 
 def test_a_server_that_was_down_for_longer_than_a_boot_may_take_fails_nobody_for_that() -> None:
