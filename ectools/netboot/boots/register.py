@@ -54,7 +54,8 @@ class SpentTokenError(EcError):
 
 class BootRegister:
     """The register of one boot server. ``clock`` gives Unix seconds; ``knows_time``: whether they are those
-    that other hosts go by, without which nothing of theirs is judged. ``ticks``: as in ``ElapsedTime``.
+    that other hosts go by, without which nothing of theirs is judged, and ``hears`` whether all of that is
+    heard of now. ``ticks``: as in ``ElapsedTime``.
 
     ``load`` comes first; ``expire`` and ``write`` are to be called now and then. Without a store that can be
     written, boots go on in memory, and are written later.
@@ -66,6 +67,7 @@ class BootRegister:
         *,
         clock: Callable[[], float] = time.time,
         knows_time: Callable[[], bool] = lambda: True,
+        hears: Callable[[], bool] = lambda: True,
         ticks: Callable[[], float] | None = None,
     ) -> None:
         self._archive = BootArchive(store)
@@ -73,6 +75,7 @@ class BootRegister:
         self._keeper = BootKeeper(self._archive, self._memory)
         self._clock = clock
         self._knows_time = knows_time
+        self._hears = hears
         self._no_failure_before = clock() + GRACE_SECONDS
         self._elapsed = ElapsedTime(ticks)
         self._progress = BootProgress(self._memory, clock=clock)
@@ -324,7 +327,7 @@ class BootRegister:
         if now < self._no_failure_before:
             return
         for live in list(self._memory.newest.values()):
-            if live.is_foreign and not self._knows_time():
+            if live.is_foreign and not (self._knows_time() and self._hears()):
                 continue
             patience = FOREIGN_SECONDS if live.is_foreign else 0.0
             is_late = now > live.boot.deadline + patience and self._elapsed.exceeds(live, live.boot.within)
