@@ -246,6 +246,19 @@ def test_a_rollout_of_a_thousand_fits_a_phone(page: Page, site: PageSite) -> Non
             assert page.evaluate(ACCESSIBILITY) == {"nameless": [], "faint": []}
 
 
+def test_what_is_not_staged_here_is_told_and_fits_a_phone(page: Page, site: PageSite) -> None:
+    start_rollout(site, 4)
+    site.run(site.api.rollouts.abort("runners", by=None))
+    plan = RolloutPlan(id="r2", group="runners", target="x" * 100, before=IDS[OLD], base=NEW)
+    site.run(site.api.rollouts.start(plan))
+    page.set_size(375, 900)
+    page.open(f"{site.url}/")
+    page.wait_for(LIVE)
+    assert "is not staged on this host: nodes of runners that ask here" in text_of(page, ".problem")
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    assert page.evaluate(ACCESSIBILITY) == {"nameless": [], "faint": []}
+
+
 def test_a_node_with_its_boots_is_live_and_what_is_open_stays_open(page: Page, site: PageSite) -> None:
     now = time.time()
     show_detail(site, make_detail(now))

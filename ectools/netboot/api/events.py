@@ -20,6 +20,7 @@ from aiohttp import web
 from ectools.netboot.api.answers import answer_json
 from ectools.netboot.api.connections import BoundedProtocol
 from ectools.netboot.api.rows import describe_row
+from ectools.netboot.http.slots import Slots, Use, share_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +92,7 @@ class EventHub:
     def __init__(self, view: FleetView) -> None:
         self._view = view
         self._readers: set[EventReader] = set()
+        self._slots: Slots[EventReader] = Slots(MAX_READERS)
         self._instance = secrets.token_hex(4)
         self._sequence = 0
         view.fleet.on_change.append(self.publish)
@@ -124,17 +126,31 @@ class EventHub:
             reader.end()
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[EventReader | None]:
-        """A reader for the length of the block; None where there are as many as there may be."""
-        if len(self._readers) >= MAX_READERS:
+    def open(self, address: str | None = None) -> Iterator[EventReader | None]:
+        """A reader for the length of the block; None where there are as many as there may be.
+
+        Then one of the ``address`` that has the most ends for one of an address that has fewer.
+        """
+        share = share_of(address) if address else None
+        has_room, other = self._slots.find_room(share)
+        if not has_room:
             yield None
             return
+        if other is not None:
+            self._leave(other)
+            other.end()
         reader = EventReader()
         self._readers.add(reader)
+        self._slots.add(reader, share)
+        self._slots.use(reader, Use.WORK)  # of one address none makes room for another
         try:
             yield reader
         finally:
-            self._readers.discard(reader)
+            self._leave(reader)
+
+    def _leave(self, reader: EventReader) -> None:
+        self._readers.discard(reader)
+        self._slots.remove(reader)
 
 
 def add_events(app: web.Application, view: FleetView, hub: EventHub) -> None:
@@ -147,7 +163,7 @@ def add_events(app: web.Application, view: FleetView, hub: EventHub) -> None:
 
 
 async def _send_events(request: web.Request, view: FleetView, hub: EventHub) -> web.StreamResponse:
-    with hub.open() as reader:
+    with hub.open(request.remote) as reader:
         if reader is None:
             answer = answer_json(
                 {"error": f"{MAX_READERS} read events already", "hint": "come again", "problems": []},

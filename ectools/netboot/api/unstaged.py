@@ -51,8 +51,9 @@ def find_unstaged(
     wanted: Mapping[str, Sequence[str]], staged: Sequence[StagedRelease]
 ) -> list[UnstagedRelease]:
     """Those of ``wanted`` that are none of ``staged``."""
+    ids = {each.id for each in staged}
     return [
         UnstagedRelease(release=release, groups=tuple(groups))
         for release, groups in sorted(wanted.items())
-        if choose_staged(staged, release) is None
+        if release not in ids and choose_staged(staged, release) is None
     ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.boots.archive import BootArchive, make_id
+from ectools.netboot.boots.elapsed import ElapsedTime
 from ectools.netboot.boots.installing import InstallRefusedError, advance, describe_fault
 from ectools.netboot.boots.judge import describe_silence
 from ectools.netboot.boots.keeping import BootKeeper
@@ -53,7 +54,8 @@ class SpentTokenError(EcError):
 
 class BootRegister:
     """The register of one boot server. ``clock`` gives Unix seconds; ``knows_time``: whether they are those
-    that other hosts go by, without which nothing of theirs is judged. ``ticks``: seconds that only grow.
+    that other hosts go by, without which nothing of theirs is judged, and ``hears`` whether all of that is
+    heard of now. ``ticks``: as in ``ElapsedTime``.
 
     ``load`` comes first; ``expire`` and ``write`` are to be called now and then. Without a store that can be
     written, boots go on in memory, and are written later.
@@ -65,6 +67,7 @@ class BootRegister:
         *,
         clock: Callable[[], float] = time.time,
         knows_time: Callable[[], bool] = lambda: True,
+        hears: Callable[[], bool] = lambda: True,
         ticks: Callable[[], float] | None = None,
     ) -> None:
         self._archive = BootArchive(store)
@@ -72,8 +75,9 @@ class BootRegister:
         self._keeper = BootKeeper(self._archive, self._memory)
         self._clock = clock
         self._knows_time = knows_time
+        self._hears = hears
         self._no_failure_before = clock() + GRACE_SECONDS
-        self._ticks = ticks
+        self._elapsed = ElapsedTime(ticks)
         self._progress = BootProgress(self._memory, clock=clock)
         self.counts = self._progress.counts
 
@@ -187,7 +191,7 @@ class BootRegister:
         )
         live = self._find_same(boot)
         if live is None:
-            live = LiveBoot(boot=boot, token=token, begun=None if self._ticks is None else self._ticks())
+            live = LiveBoot(boot=boot, token=token, begun=self._elapsed.now())
             before = self._progress.supersede(boot)
             self._progress.begin(live)
             # In this order: a crash between the two leaves one too many, and none too few.
@@ -323,10 +327,10 @@ class BootRegister:
         if now < self._no_failure_before:
             return
         for live in list(self._memory.newest.values()):
-            if live.is_foreign and not self._knows_time():
+            if live.is_foreign and not (self._knows_time() and self._hears()):
                 continue
             patience = FOREIGN_SECONDS if live.is_foreign else 0.0
-            is_late = now > live.boot.deadline + patience and self._has_had(live, live.boot.within)
+            is_late = now > live.boot.deadline + patience and self._elapsed.exceeds(live, live.boot.within)
             if live.boot.state is BootState.BOOTING and is_late:
                 self._progress.conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
                 boot = live.boot
@@ -374,11 +378,8 @@ class BootRegister:
         """Whether its token's time is."""
         is_judged = self._knows_time() or not live.is_foreign
         is_over = self._clock() > live.boot.deadline + TOKEN_SECONDS
-        return is_judged and is_over and self._has_had(live, live.boot.within + TOKEN_SECONDS)
-
-    def _has_had(self, live: LiveBoot, seconds: float) -> bool:
-        """Whether so long has passed since it was begun here, and the clock was not only set forward."""
-        return live.begun is None or self._ticks is None or self._ticks() - live.begun > seconds
+        had = live.boot.within + TOKEN_SECONDS
+        return is_judged and is_over and self._elapsed.exceeds(live, had, since_start=False)
 
     def _find_same(self, asked: NodeBoot) -> LiveBoot | None:
         """The boot that a machine is at already, if it may be given its token once more."""

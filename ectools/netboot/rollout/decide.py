@@ -77,7 +77,7 @@ def decide(rollout: Rollout, known: Known) -> Rollout:
     """
     if rollout.has_ended:
         return rollout
-    judged = _judge(rollout, known)
+    judged = _judge(_set_back(rollout, known.now), known)
     if len(judged.failed) > judged.plan.max_failures:
         count = len(judged.failed)
         return _stop(judged, known, "1 node has failed" if count == 1 else f"{count} nodes have failed")
@@ -136,6 +136,13 @@ def leave(rollout: Rollout, led_to: str | None) -> Rollout:
     if base is None or led_to in (None, base) or not rollout.has_ended or rollout.is_unsettled:
         return rollout
     return replace(rollout, is_left=True)
+
+
+def _set_back(rollout: Rollout, now: float) -> Rollout:
+    """The rollout by a clock that was set back since nodes were given the release: boots count from now."""
+    if all(at <= now for at in rollout.taken.values()):
+        return rollout
+    return replace(rollout, taken={node: min(at, now) for node, at in rollout.taken.items()})
 
 
 def _judge(rollout: Rollout, known: Known) -> Rollout:

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
-from ectools.netboot.boots.register import BootRegister
+from ectools.netboot.boots.register import FOREIGN_SECONDS, BootRegister
+from ectools.netboot.rollout.listening import Listening
 from ectools.netboot.server.shared_state import open_shared_store, take_over
 from ectools.netboot.state.interface import StateError, StateUnreachableError
 from ectools.netboot.state.shared_clock import SharedClock
@@ -67,8 +68,13 @@ class BootRecords:
                 directory, shared, clock=self.clock, measure=self._measure
             )
             self.store = self.shared
+        self._listening = Listening(time.monotonic, is_cut_off=self.is_cut_off)
         self.boots = BootRegister(
-            self.store, clock=self.clock, knows_time=self.knows_time, ticks=time.monotonic
+            self.store,
+            clock=self.clock,
+            knows_time=self.knows_time,
+            hears=self._hears_others,
+            ticks=time.monotonic,
         )
 
     def describe(self) -> Mapping[str, Any]:
@@ -84,6 +90,10 @@ class BootRecords:
     def is_cut_off(self) -> bool:
         """Whether other hosts' boots are not heard of at the moment."""
         return self.shared is not None and not self.shared.is_attached
+
+    def _hears_others(self) -> bool:
+        # Some seconds after it was cut off it has read what it has missed.
+        return self._listening.look() and self._listening.seconds > FOREIGN_SECONDS
 
     def count_behind(self) -> tuple[int, int]:
         """How much of what was written here other hosts do not have, and how much they never will."""

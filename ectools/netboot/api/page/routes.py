@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from ectools.netboot.api.page.source import find_detail, list_facts, list_rollou
 from ectools.netboot.api.page.strips import MAX_STRIPS, build_node_page
 from ectools.netboot.api.rights import COOKIE, TokenRights, check_origin, set_cookie
 from ectools.netboot.api.unstaged import find_unstaged, list_group_releases
+from ectools.netboot.http.slots import share_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -41,6 +43,8 @@ _T = TypeVar("_T")
 MAX_NAMES = 64
 """Rows that are asked for by name in one request."""
 _MAX_WAITING = 32
+# Of one address, so that it leaves a place to others.
+_MAX_WAITING_EACH = 24
 _FEW_BOOTS = 20
 _KEPT = "public, max-age=31536000, immutable"
 
@@ -78,7 +82,7 @@ class _Page:
         self._view = view
         self._rights = rights
         self._making = asyncio.Lock()
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
 
     def answer(self, handler: Handler) -> Handler:
         """A handler whose errors are pages too."""
@@ -104,7 +108,7 @@ class _Page:
         while a thousand rows more are made.
         """
         viewer, beginning = self._look(request), render.render_beginning()
-        with self._wait():
+        with self._wait(request):
             # What can fail comes before the first byte.
             facts = await self._gather()
             answer = web.StreamResponse(headers=_HEADERS)
@@ -130,14 +134,14 @@ class _Page:
 
     async def show_rows(self, request: web.Request) -> web.Response:
         names, viewer = frozenset(request.query.getall("name", [])[:MAX_NAMES]), self._look(request)
-        with self._wait():
+        with self._wait(request):
             page = await self._find_page(request, await self._gather(), names=names)
             return _send(await self._make(lambda: render.render_rows(page, viewer)))
 
     async def show_node(self, request: web.Request) -> web.Response:
         viewer = self._look(request)
         limit = MAX_STRIPS if request.query.get("boots") == str(MAX_STRIPS) else _FEW_BOOTS
-        with self._wait():
+        with self._wait(request):
             detail = await find_detail(self._view, request.match_info["name"], limit=limit)
             more = limit == _FEW_BOOTS and len(detail.boots) == limit
             return _send(
@@ -145,15 +149,18 @@ class _Page:
             )
 
     @contextlib.contextmanager
-    def _wait(self) -> Iterator[None]:
+    def _wait(self, request: web.Request) -> Iterator[None]:
         """One who is given a page, of as many as there may be. Raises TooManyPagesError."""
-        if self._waiting >= _MAX_WAITING:
+        share = share_of(request.remote or "")
+        if self._waiting.total() >= _MAX_WAITING or self._waiting[share] >= _MAX_WAITING_EACH:
             raise TooManyPagesError("many look at this page right now", hint="come again in a moment")
-        self._waiting += 1
+        self._waiting[share] += 1
         try:
             yield
         finally:
-            self._waiting -= 1
+            self._waiting[share] -= 1
+            if not self._waiting[share]:
+                del self._waiting[share]
 
     async def _make(self, make: Callable[[], _T]) -> _T:
         """What ``make`` gives: in a thread, and one after the other."""

@@ -262,6 +262,32 @@ def test_readers_of_events_are_bounded_and_one_that_has_gone_makes_room(
     run(scenario)
 
 
+def test_an_address_that_reads_all_events_ends_one_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "MAX_READERS", 3)
+
+    async def read(port: int, ip: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(ip, 0))
+        writer.write(get("/api/v1/events"))
+        return reader, writer
+
+    async def scenario() -> None:
+        async with tcp(Api()) as port:
+            many = [await read(port, "127.0.0.2") for _ in range(3)]
+            for reader, _ in many:
+                await reader.readuntil(b"retry: ")
+            reader, writer = await read(port, "127.0.0.1")
+            await reader.readuntil(b"retry: ")
+            await many[-1][0].read()  # to its end
+            refused, other = await read(port, "127.0.0.2")
+            assert (await refused.readline()).startswith(b"HTTP/1.1 503 ")
+            for each in (writer, other, *(each for _, each in many)):
+                each.close()
+
+    run(scenario)
+
+
 def test_events_of_a_reader_that_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.01)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -290,6 +292,30 @@ def test_pages_are_made_one_at_a_time_and_a_crowd_is_told_to_come_again(
             assert sorted([(await each).status for each in asked]) == [200, 200, 200, 503]
 
     asyncio.run(run())
+
+
+def test_one_address_leaves_a_page_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "_MAX_WAITING", 3)
+    monkeypatch.setattr(routes, "_MAX_WAITING_EACH", 2)
+
+    async def scenario() -> None:
+        page = routes._Page(Api().view, TokenRights((), clock=lambda: NOW))
+
+        def wait(stack: contextlib.ExitStack, ip: str) -> None:
+            stack.enter_context(page._wait(SimpleNamespace(remote=ip)))  # type: ignore[arg-type]
+
+        for _ in range(2):  # whoever has been given one leaves nothing behind
+            with contextlib.ExitStack() as stack:
+                for ip in ("2001:db8::1", "2001:db8::2"):  # of one network
+                    wait(stack, ip)
+                with pytest.raises(routes.TooManyPagesError):
+                    wait(stack, "2001:db8::3")
+                wait(stack, "192.0.2.1")
+                with pytest.raises(routes.TooManyPagesError):
+                    wait(stack, "192.0.2.2")
+            assert not page._waiting
+
+    asyncio.run(scenario())
 
 
 def test_the_beginning_of_the_page_is_sent_while_the_rest_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

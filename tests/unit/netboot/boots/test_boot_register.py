@@ -270,6 +270,25 @@ def test_a_clock_that_is_set_forward_fails_no_boot_that_has_just_begun(play: Any
     play(story)
 
 
+def test_who_was_booting_while_nobody_listened_has_all_that_time_once_more(play: Any) -> None:
+    async def story(case: Case) -> None:
+        boot, token = await case.begin()
+        case.now = boot.deadline + 3600
+        ticks = [50.0]
+        case.register = BootRegister(case.store, clock=lambda: case.now, ticks=lambda: ticks[0])
+        await case.register.load()
+        case.now += GRACE_SECONDS + boot.within
+        for seconds, state in ((boot.within, BootState.BOOTING), (1.0, BootState.FAILED)):
+            ticks[0] += seconds
+            await case.register.expire()
+            assert case.register.latest["nuc-07"].state is state
+        # Its token is good for as long as ever, and not for a day after each start.
+        case.now = boot.deadline + TOKEN_SECONDS + 1
+        assert not case.register.knows(token)
+
+    play(story)
+
+
 def test_who_asks_again_before_its_kernel_is_at_the_same_boot(play: Any) -> None:
     async def story(case: Case) -> None:
         first = await case.begin()

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.fleet_api import MemoryStore, make_boot
 from support.nats_servers import NatsServer, Wire, start_nats
 from support.shared_stores import open_shared, until, until_there
 
@@ -94,6 +95,28 @@ def test_a_boot_of_a_host_that_is_gone_fails_by_another(
             now[0] += register_module.FOREIGN_SECONDS
             await two.expire()
             assert two.latest["nuc"].state is BootState.FAILED
+
+    asyncio.run(scenario())
+
+
+def test_who_hears_of_nobody_fails_no_boot_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They say how they are to the host that they have booted from."""
+    monkeypatch.setattr(register_module, "GRACE_SECONDS", 0.0)
+    now, hears = [1000.0], [False]
+
+    async def scenario() -> None:
+        boots = BootRegister(MemoryStore(), clock=lambda: now[0], hears=lambda: hears[0])
+        own, _ = await boots.begin(**BOOT)
+        boots.learn(make_boot("theirs", stages={NodeStage.SCRIPT: now[0]}))
+        now[0] += 3600
+        await boots.expire()
+        assert (boots.latest[own.subject].state, boots.latest["theirs"].state) == (
+            BootState.FAILED,
+            BootState.BOOTING,
+        )
+        hears[0] = True
+        await boots.expire()
+        assert boots.latest["theirs"].state is BootState.FAILED
 
     asyncio.run(scenario())
 

@@ -288,3 +288,16 @@ def test_one_that_installs_itself_has_the_time_that_this_may_take() -> None:
         assert bool(decided.failed) is fails
     late = replace(known(now=5.0 + 3601.0), boots={"a": (replace(boot, install=BootInstall(order="first")),)})
     assert decide(rollout, late).failed
+
+
+def test_a_clock_that_is_set_back_loses_no_report() -> None:
+    """A boot that has begun after the node was given the release is older than that, by such a clock."""
+    rollout = take(start_rollout(PLAN), "a", 10_000.0)
+    rollout = decide(rollout, known(now=2_800.0))
+    assert rollout.taken == {"a": 2_800.0}
+    assert decide(rollout, known(now=2_801.0)) is rollout
+    rollout = decide(rollout, known(now=2_900.0, a=[(2_850.0, BootState.HEALTHY)]))
+    assert rollout.healthy == frozenset("a")
+    # One that was given it by the right clock keeps its time.
+    rollout = replace(rollout, wave=0, healthy=frozenset())
+    assert decide(rollout, known(now=2_800.0 + PLAN.within)).taken == {"a": 2_800.0}

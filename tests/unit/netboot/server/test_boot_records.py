@@ -11,6 +11,7 @@ import pytest
 from support.shared_stores import until_there
 
 from ectools.netboot.boots.model import NodeStage
+from ectools.netboot.rollout.listening import Listening
 from ectools.netboot.server import boot_records
 from ectools.netboot.server.boot_records import BootRecords
 from ectools.netboot.state import statements
@@ -123,3 +124,24 @@ def test_what_was_done_is_forgotten_as_boots_are(tmp_path: Path) -> None:
         assert [each.subject for each in found] == ["young"]
 
     asyncio.run(run())
+
+
+def test_who_was_cut_off_hears_of_others_once_it_has_read_what_it_has_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off, now = [False], [100.0]
+    monkeypatch.setattr(BootRecords, "is_cut_off", lambda _: cut_off[0])
+
+    async def scenario() -> None:
+        records = make_records(tmp_path)
+        records._listening = Listening(lambda: now[0], is_cut_off=records.is_cut_off)
+        for cut, at, hears in (
+            (False, 111.0, True),
+            (True, 112.0, False),
+            (False, 122.0, False),
+            (False, 122.5, True),
+        ):
+            cut_off[0], now[0] = cut, at
+            assert records._hears_others() == hears
+
+    asyncio.run(scenario())
