@@ -78,7 +78,7 @@ find_esp_bytes() {
   if [ "$content" = ours ] && part=$(find_partition "$ESP_LABEL"); then
     bytes=$(blockdev --getsize64 "$part")
   else
-    while IFS== read -r name value; do
+    while IFS='=' read -r name value; do
       if [ "$name" = SizeMinBytes ]; then bytes=$((${value%M} << 20)); fi
     done < "$INSTALL_DEFINITIONS/10-esp.conf"
   fi
