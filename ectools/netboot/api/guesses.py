@@ -1,9 +1,9 @@
 """What keeps an access token from being guessed, and locks out nobody who has it.
 
-Behind one address there may be many, and one of them may send wrong tokens for ever. So a right one is
-always taken. What an address has that sends wrong ones is a place in a queue: one after the other is looked
-at, ten a second of all such addresses together, and there are no more in it than there are connections.
-Whoever has sent no wrong one waits for nobody.
+Behind one address there may be many, and one of them may send wrong tokens for ever. So a right one is taken
+all the same, unless they keep all of the address's connections too. What an address has that sends wrong ones
+is a place in a queue: one after the other is looked at, ten a second of all such addresses together, and
+there are no more in it than there are connections. Whoever has sent no wrong one waits for nobody.
 """
 
 from __future__ import annotations
@@ -84,13 +84,15 @@ class LookTurns:
 
     async def wait(self, request: web.Request) -> None:
         """Until it is this one's turn. Raises ConnectionResetError where who asks has gone meanwhile."""
+        if request.transport is None:
+            raise ConnectionResetError
         turn = asyncio.get_running_loop().create_future()
 
         def leave() -> None:
             if not turn.done():
                 turn.set_exception(ConnectionResetError())
 
-        protocol = request.transport.get_protocol() if request.transport is not None else None
+        protocol = request.transport.get_protocol()
         if isinstance(protocol, BoundedProtocol):
             protocol.on_lost = leave
         self._waiting[turn] = None

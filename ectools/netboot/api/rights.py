@@ -4,10 +4,11 @@ Over the control socket everything: who may use it is its file's permission, and
 are (``SO_PEERCRED``, unix(7)). Over ``fleet.listen`` everybody may look, and change what a node boots next
 with the access token: in ``Authorization: Bearer``, or in a cookie that a form has made of it.
 
-The cookie is not the token: it is the time at which it ends and its HMAC (RFC 2104), keyed by the token, so
-that it is good for as long as the token is, needs no list here, and says nothing of the token. A browser
-sends it with whatever any page makes it send, so that a change takes a request from the same origin
-(``Sec-Fetch-Site``, W3C Fetch Metadata; ``Origin``, RFC 6454) beside it.
+The cookie is not the token: it is the time at which it ends and its HMAC (RFC 2104), keyed by the token and
+by a secret of this process, so that it is good for as long as both are, needs no list here, says nothing of
+the token, and lets nobody try tokens who has no cookie. A browser sends it with whatever any page makes it
+send, so that a change takes a request from the same origin (``Sec-Fetch-Site``, W3C Fetch Metadata;
+``Origin``, RFC 6454) beside it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import secrets
 import socket
 import struct
 from pathlib import Path
@@ -97,6 +99,7 @@ class TokenRights:
         self._clock = clock
         self._tries = WrongTries(clock=clock)
         self._turns = LookTurns()
+        self._secret = secrets.token_bytes(32)
         self.set_tokens(tokens)
 
     def set_tokens(self, tokens: Sequence[str]) -> None:
@@ -140,7 +143,7 @@ class TokenRights:
         if not self._tokens or not self._is_right(request, token):
             raise ForbiddenError("that is not the access token")
         end = int(self._clock()) + SIGNED_IN_SECONDS
-        return f"{end}.{_sign(self._tokens[0], end)}"
+        return f"{end}.{self._sign(self._tokens[0], end)}"
 
     def _is_right(self, request: web.BaseRequest, given: str) -> bool:
         share = share_of(_name_peer(request))
@@ -160,8 +163,11 @@ class TokenRights:
         end, _, signature = request.cookies.get(COOKIE, "").partition(".")
         if not (end.isascii() and end.isdigit() and len(end) <= 12 and signature.isascii()):
             return False
-        is_signed = sum(hmac.compare_digest(signature, _sign(each, int(end))) for each in self._tokens)
+        is_signed = sum(hmac.compare_digest(signature, self._sign(each, int(end))) for each in self._tokens)
         return bool(is_signed) and self._clock() < int(end) <= self._clock() + SIGNED_IN_SECONDS
+
+    def _sign(self, token: bytes, end: int) -> str:
+        return hmac.new(self._secret + token, b"every-channel-access %d" % end, hashlib.sha256).hexdigest()
 
     def _name(self, request: web.BaseRequest) -> str:
         return f"the access token, from {_name_peer(request)}"
@@ -183,10 +189,6 @@ def check_origin(request: web.BaseRequest) -> None:
         is_same = origin.partition("://")[2] == request.headers.get("Host")
     if not is_same:
         raise ForbiddenError("this was asked from another site's page, or by a program that does not say so")
-
-
-def _sign(token: bytes, end: int) -> str:
-    return hmac.new(token, b"every-channel-access %d" % end, hashlib.sha256).hexdigest()
 
 
 def _name_peer(request: web.BaseRequest) -> str:

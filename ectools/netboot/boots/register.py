@@ -317,7 +317,8 @@ class BootRegister:
         live, now = self._memory.find(boot.id), self._clock()
         if live is None or not self._memory.is_newest(live) or not self._knows_time():
             return
-        if live.boot.asked is None or now - live.boot.asked >= period:
+        # One ahead of us is of a clock that was set back since.
+        if live.boot.asked is None or not 0 <= now - live.boot.asked < period:
             live.boot = replace(live.boot, asked=now)
             self._memory.change(live)  # which is no news to anybody
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
 
+import pytest
 from support.api_tcp import tcp
 from support.fleet_api import TOKEN, Api
 from support.scenarios import run
 
 from ectools.netboot.api import guesses
 from ectools.netboot.api.guesses import GUESS_SECONDS, LookTurns
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def make_request(token: str) -> bytes:
@@ -48,6 +46,17 @@ def test_a_right_token_gets_in_while_others_of_the_address_guess() -> None:
             # However fast they come: each look is so long after the one before.
             assert time.monotonic() - begun >= 20 * GUESS_SECONDS
             assert len(find_turns(api)) == 0
+
+    run(scenario)
+
+
+def test_who_has_gone_before_it_was_read_takes_no_place() -> None:
+    async def scenario() -> None:
+        turns = LookTurns()
+        for _ in range(3):
+            with pytest.raises(ConnectionResetError):
+                await turns.wait(SimpleNamespace(transport=None))  # type: ignore[arg-type]
+        assert len(turns) == 0
 
     run(scenario)
 

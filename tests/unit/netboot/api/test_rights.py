@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import socket
 from typing import TYPE_CHECKING, Any
@@ -87,6 +89,15 @@ def test_a_cookie_is_good_for_a_while_and_for_as_long_as_its_token() -> None:
     assert rights.find_user(ask(signed)) is not None
     clock.now += 1
     assert rights.find_user(ask(signed)) is None
+
+
+def test_no_token_can_be_tried_by_a_cookie() -> None:
+    """Who has the token alone, or guesses it, makes no cookie of it: it would be looked at without a turn."""
+    rights, other = (TokenRights([TOKEN], clock=Clock()) for _ in range(2))
+    end = int(NOW) + 60
+    own = hmac.new(TOKEN.encode(), b"every-channel-access %d" % end, hashlib.sha256).hexdigest()
+    for cookie in (f"{end}.{own}", other.sign_in(ask(SAME), TOKEN)):
+        assert rights.find_user(ask({"Cookie": f"{COOKIE}={cookie}"})) is None
 
 
 @pytest.mark.parametrize("value", ["", ".", "1", "x.y", "9" * 30 + ".0", f"{int(NOW) + 60}.0", "²3.x", "1.ü"])
