@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.free_port import choose_port
 from support.guests import open_way, start_runner
 from support.netboot_lab import build_netboot_lab
 from support.nixos_agent import build_agent_arguments
@@ -78,7 +79,7 @@ def test_the_guest_boots_the_publisher(toplevel: Path, flake: Flake, tmp_path: P
         # The runner has the first serial port itself.
         settings |= {"stateDir": str(state), "enableKvm": False}
         settings["extraArgs"] = [*settings.get("extraArgs", []), *build_agent_arguments(own / "agent")]
-        settings["boot"]["http"]["port"] = 0
+        settings["boot"]["http"]["port"] = choose_port()
         runner = stack.enter_context(start_runner(settings, tmp_path))
         open_way(tmp_path)
         runner.wait_event("the guest runs")
