@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from ectools.errors import EcError, InputError
-from ectools.files import hold_lock, read_regular, write_atomic
+from ectools.files import LockedError, hold_lock, read_regular, write_atomic
 from ectools.ipxe.token import CHAIN_TOKEN, read_tokens
 from ectools.vm.boot_script import build_boot_script
 from ectools.vm.settings import GUEST_OPTIONS
@@ -55,10 +55,13 @@ def hold_boot_file(boot: Boot, *, url: str, token: str | None) -> Iterator[Path]
     except OSError as error:
         hint = f"{GUEST_OPTIONS}.boot.userNet.tftpDir"
         raise EcError(f"{net.tftp_dir}: cannot be made: {error.strerror}", hint=hint) from error
-    with hold_lock(net.boot_lock, what=f"the boot file {path}"):
-        write_atomic(path, content, mode=0o644 if token is None else 0o600)
+    with contextlib.ExitStack() as held:
         try:
-            yield path
-        finally:
-            if token is not None:
-                path.unlink(missing_ok=True)
+            held.enter_context(hold_lock(net.boot_lock, what=f"the boot file {path}"))
+        except LockedError as error:
+            hint = f"give each guest a {GUEST_OPTIONS}.boot.userNet.tftpDir or .bootFilename of its own"
+            raise LockedError(error.message, hint=hint) from error
+        write_atomic(path, content, mode=0o644 if token is None else 0o600)
+        if token is not None:
+            held.callback(path.unlink, missing_ok=True)
+        yield path

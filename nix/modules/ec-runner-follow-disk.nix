@@ -15,7 +15,7 @@ let
   booted = "every-channel-disk-boot";
   esp = config.boot.loader.efi.efiSysMountPoint;
 
-  inherit (import ./systemd.nix { inherit lib; }) plain sandbox;
+  inherit (import ./systemd.nix { inherit lib; }) plain quoted sandbox;
   inherit (lib) mkOption types;
 
   settle = pkgs.writeShellScript update (builtins.readFile ./settle-update.sh);
@@ -128,7 +128,7 @@ in
         serviceConfig.Type = "oneshot";
         unitConfig.RequiresMountsFor = [
           "/var/lib/${state}"
-          esp
+          (quoted esp)
         ];
       };
 
@@ -167,7 +167,7 @@ in
           DefaultDependencies = false;
           RequiresMountsFor = [
             "/var/lib/${state}"
-            esp
+            (quoted esp)
           ];
         };
       };
