@@ -73,16 +73,19 @@ class BoundedProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._pending = 0
+        self._is_answering = False
         self.on_lost: Callable[[], None] | None = None
         """Called at its end, while a request is answered: nobody reads the rest."""
 
     def begin(self) -> None:
         """A request is being answered."""
+        self._is_answering = True
         self._places.note(self, Use.WORK)
         self._stop_clock()
 
     def finish(self) -> None:
         """It has been answered: the next one is waited for."""
+        self._is_answering = False
         self._places.note(self, Use.REST)
         self._pending = 0
         self.on_lost = None
@@ -115,11 +118,15 @@ class BoundedProtocol(asyncio.Protocol):
         return self._inner.eof_received() if self._is_admitted else None
 
     def pause_writing(self) -> None:
+        # aiohttp sends an answer after it is finished: whoever reads it is not at rest yet.
         if self._is_admitted:
+            self._places.note(self, Use.WORK)
             self._inner.pause_writing()
 
     def resume_writing(self) -> None:
         if self._is_admitted:
+            if not self._is_answering:
+                self._places.note(self, Use.REST)
             self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
