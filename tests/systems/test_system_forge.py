@@ -70,14 +70,15 @@ def test_the_forge_keeps_a_guest_and_what_is_written(toplevel: Path, flake: Flak
 def test_the_guest_boots_the_publisher(toplevel: Path, flake: Flake, tmp_path: Path) -> None:
     """By the settings of the forge's unit, on this host: here it is emulated once."""
     built = flake.build(f"nixosConfigurations.{GUEST}.config.system.build.toplevel")
-    settings = json.loads((toplevel / SETTINGS).read_text())
+    text = (toplevel / SETTINGS).read_text()
     state = tmp_path / "state"
     state.mkdir()
+    settings = json.loads(text.replace(json.loads(text)["stateDir"], str(state)))
     with contextlib.ExitStack() as stack:
         own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ec-")))
         own.chmod(0o777)
         # The runner has the first serial port itself.
-        settings |= {"stateDir": str(state), "enableKvm": False}
+        settings["enableKvm"] = False
         settings["extraArgs"] = [*settings.get("extraArgs", []), *build_agent_arguments(own / "agent")]
         settings["boot"]["http"]["port"] = choose_port()
         runner = stack.enter_context(start_runner(settings, tmp_path))
