@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.free_port import choose_port
 from support.guests import open_way, start_runner
 from support.netboot_lab import build_netboot_lab
 from support.nixos_agent import build_agent_arguments
@@ -68,7 +67,7 @@ def test_the_forge_keeps_a_guest_and_what_is_written(toplevel: Path, flake: Flak
 
 
 def test_the_guest_boots_the_publisher(toplevel: Path, flake: Flake, tmp_path: Path) -> None:
-    """By the settings of the forge's unit, on this host: here it is emulated once."""
+    """By the settings of the forge's unit, on this host, and at their port: here it is emulated once."""
     built = flake.build(f"nixosConfigurations.{GUEST}.config.system.build.toplevel")
     text = (toplevel / SETTINGS).read_text()
     state = tmp_path / "state"
@@ -80,7 +79,6 @@ def test_the_guest_boots_the_publisher(toplevel: Path, flake: Flake, tmp_path: P
         # The runner has the first serial port itself.
         settings["enableKvm"] = False
         settings["extraArgs"] = [*settings.get("extraArgs", []), *build_agent_arguments(own / "agent")]
-        settings["boot"]["http"]["port"] = choose_port()
         runner = stack.enter_context(start_runner(settings, tmp_path))
         open_way(tmp_path)
         runner.wait_event("the guest runs")
