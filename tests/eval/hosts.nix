@@ -43,6 +43,10 @@ in
       host.extendModules {
         modules = [
           { services.every-channel = force host.options.services.every-channel (builtins.fromJSON more); }
+          # What they keep below /srv.
+          (lib.optionalAttrs (host.options.services.every-channel ? runner) {
+            services.every-channel.runner.overlayRoot.persist = [ "/srv" ];
+          })
         ];
       }
     );

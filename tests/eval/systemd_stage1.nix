@@ -26,6 +26,7 @@ let
       {
         options = {
           assertions = lib.mkOption { type = lib.types.listOf lib.types.anything; };
+          warnings = lib.mkOption { type = lib.types.listOf lib.types.str; };
           boot = {
             loader.grub.enable = open false;
             initrd = {

@@ -177,7 +177,7 @@ class FixedReleases:
     def __init__(self, *releases: StagedRelease) -> None:
         self.releases = releases
 
-    async def list(self) -> Sequence[StagedRelease]:
+    async def list(self, *, fresh: bool = False) -> Sequence[StagedRelease]:
         return self.releases
 
 

@@ -130,7 +130,7 @@ async def boot_node_once(
         )
     view.fleet.need(name)
     if release is not None:
-        staged = await view.releases.list()
+        staged = await view.releases.list(fresh=True)
         if choose_staged(staged, release) is None:
             known = [each.tag or each.id for each in staged]
             hint = did_you_mean(release, known) or f"staged are: {show_list(known)}"

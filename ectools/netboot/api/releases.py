@@ -45,10 +45,13 @@ class StagedReleases:
         self._read_at: float | None = None
         self._reading = asyncio.Lock()
 
-    async def list(self) -> Sequence[StagedRelease]:
-        """All of them, the newest first. Raises EcError where the store cannot be read."""
+    async def list(self, *, fresh: bool = False) -> Sequence[StagedRelease]:
+        """All of them, the newest first. Raises EcError where the store cannot be read.
+
+        ``fresh``: as they are at this moment, for who decides something by them.
+        """
         async with self._reading:
-            if self._read_at is None or self._clock() - self._read_at >= FRESH_SECONDS:
+            if fresh or self._read_at is None or self._clock() - self._read_at >= FRESH_SECONDS:
                 self._known = await asyncio.to_thread(self._read)
                 self._read_at = self._clock()
         return self._known

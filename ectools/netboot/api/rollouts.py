@@ -115,7 +115,7 @@ class RolloutRoutes:
             raise InputError(
                 f"{group_name[:80]}: the fleet has no such group", hint=did_you_mean(group_name, groups)
             )
-        staged = await self._view.releases.list()
+        staged = await self._view.releases.list(fresh=True)
         # A rollout that is done has left the group with another release than the fleet says.
         now = self._rollouts.find_standing(group_name) or group.wanted
         target = _need_staged(staged, wanted)

@@ -70,6 +70,9 @@ def test_what_is_staged_is_read_once_in_a_while(tmp_path: Path) -> None:
         assert await list_ids() == {first.id: ("current", "pinned")}
         now[0] += FRESH_SECONDS
         assert await list_ids() == {first.id: ("pinned",), make_release(other).id: ("current",)}
+        # Who decides by them sees them as they are.
+        mark(store.pinned_dir, make_release(other).id)
+        assert choose_staged(await releases.list(fresh=True), None).marks == ("current", "pinned")  # type: ignore[union-attr]
 
     asyncio.run(scenario())
 
