@@ -161,7 +161,8 @@ def test_changed_settings_are_taken_up_and_a_drop_in_stays(host: Host) -> None:
     said = host.ectools("service", "install", "netboot", "--config", "/etc/host.toml")
     assert f"{SYSTEM}/{UNIT}-stage.timer (removed)" in said
     host.machine.wait_active(f"{UNIT}.service")
-    assert fetch(host.machine, f"http://{LAN_ADDRESS}:8080/initrd") == 403
+    address = f"http://{LAN_ADDRESS}:8080/initrd"
+    host.machine.wait(lambda: fetch(host.machine, address) == 403, "it is protected", unit=UNIT)
     assert host.machine.show(UNIT, "Environment")["Environment"] == "MINE=1"
     assert host.machine.run("cat", drop_in) != ""
 
