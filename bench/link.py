@@ -1,4 +1,4 @@
-"""``--gbit``: a benchmark behind a link that carries so much, where loopback carries as much as it is given."""
+"""``--gbit``: a benchmark behind a link that carries so much; loopback carries as much as it is given."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ _LINK = "BENCH_LINK"
 
 
 def go_behind_link(gbit: int | None) -> None:
-    """All of this program again, as root, in a network namespace whose loopback carries so many Gbit/s; nothing
-    where that is None, or where the program is in there already.
+    """Start this program again, as root, in a network namespace whose loopback carries so many Gbit/s.
+
+    Does nothing where that is None, or where the program is in there already.
     """
     if gbit is not None and _LINK not in os.environ:
         _restart(gbit)

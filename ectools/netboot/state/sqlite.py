@@ -76,6 +76,7 @@ class SqliteStore:
         self._failure: StateError | None = None
         self._unwritten = 0
         self._writing_back: asyncio.Task[None] | None = None
+        self._is_closing = False
         self.guard = Guard("the state", clock=self._loop.time)
         self.trouble: str | None = None
         """Why it could not be read or written the last time; None where it could."""
@@ -99,8 +100,12 @@ class SqliteStore:
 
     async def close(self) -> None:
         """End, once all calls have been done; a disk that hangs is waited for a few seconds."""
-        self._calls.put(None)
         deadline = self._loop.time() + _CLOSE_SECONDS
+        # The last connection that is closed locks the file, and whoever opens it then fails.
+        self._is_closing = True
+        if self._writing_back is not None:
+            await asyncio.wait({self._writing_back}, timeout=_CLOSE_SECONDS)
+        self._calls.put(None)
         while self._thread.is_alive() and self._loop.time() < deadline:
             await asyncio.to_thread(self._thread.join, 0.2)
 
@@ -215,7 +220,7 @@ class SqliteStore:
             else:
                 call.future.set_exception(call.error)
         self._unwritten += len(calls)
-        if self._unwritten >= _WRITE_BACK_AFTER and self._writing_back is None:
+        if self._unwritten >= _WRITE_BACK_AFTER and self._writing_back is None and not self._is_closing:
             self._unwritten = 0
             self._writing_back = self._loop.create_task(self._write_back())
 
