@@ -39,15 +39,16 @@ class Member:
         self.socket: socket.socket | None = None
         self.connected = False
 
-    def connect(self, host: str, port: int) -> None:
-        self.socket = socket.socket()
+    def connect(self, host: str, port: int) -> socket.socket:
+        connection = self.socket = socket.socket()
         if self.kind == "slow-reading":
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.socket.setblocking(False)
-        self.socket.bind((self.address, 0))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setblocking(False)
+        connection.bind((self.address, 0))
         self.connected = False
-        if self.socket.connect_ex((host, port)) not in (0, errno.EINPROGRESS):
+        if connection.connect_ex((host, port)) not in (0, errno.EINPROGRESS):
             raise ConnectionError
+        return connection
 
     def begin(self) -> None:
         """What it says first."""
@@ -96,9 +97,9 @@ class Crowd:
         try:
             if member.socket is None:
                 self.tried += 1
-                member.connect(self.host, self.port)
-                self.by_descriptor[member.socket.fileno()] = member
-                self.poll.register(member.socket, select.EPOLLOUT | select.EPOLLRDHUP)
+                connection = member.connect(self.host, self.port)
+                self.by_descriptor[connection.fileno()] = member
+                self.poll.register(connection, select.EPOLLOUT | select.EPOLLRDHUP)
             elif member.connected and (seconds := member.act()) is not None:
                 self.plan(member, seconds)
         except BlockingIOError:

@@ -24,9 +24,13 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from write_fleet import build_mac
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MOST_AT_ONCE = 32
 IN_TURN = 10
@@ -214,5 +218,10 @@ def send_reports(host: str, port: str, file: str, rate: str, seconds: str) -> di
 
 
 if __name__ == "__main__":
-    kinds = {"scripts": ask_scripts, "boots": begin_boots, "reports": send_reports, "get": get_again}
+    kinds: dict[str, Callable[..., object]] = {
+        "scripts": ask_scripts,
+        "boots": begin_boots,
+        "reports": send_reports,
+        "get": get_again,
+    }
     print(json.dumps(kinds[sys.argv[1]](*sys.argv[2:])))

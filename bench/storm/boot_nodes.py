@@ -51,7 +51,7 @@ class Storm(FirstStage):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 << 10)
         client.bind((node.ip, 0))
         node.request = build_http_request(request)
-        node.head, node.length, node.got, node.peer = None, -1, 0, "HTTP"
+        node.head, node.length, node.got, node.is_http = None, -1, 0, True
         error = client.connect_ex((self.plan.proxy, self.plan.http_port))
         if error not in (0, errno.EINPROGRESS):
             self.give_up(node, f"{node.what}: {errno.errorcode[error]}")
@@ -125,7 +125,7 @@ class Storm(FirstStage):
         if node is None:
             return
         try:
-            if node.peer == "HTTP":
+            if node.is_http:
                 self.take_http(node)
             else:
                 self.take_block(node)

@@ -14,6 +14,7 @@ import socket
 import struct
 import time
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address
 
 from node_loop import Node, NodeLoop, Plan
@@ -149,7 +150,7 @@ class FirstStage(NodeLoop):
         transfer = node.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         transfer.setblocking(False)
         transfer.bind((node.ip, 0))
-        node.block, node.got, node.length, node.peer = 0, 0, 1468, None
+        node.block, node.got, node.length, node.peer, node.is_http = 0, 0, 1468, None, False
         self.by_descriptor[transfer.fileno()] = node
         self.poll.register(transfer.fileno(), select.EPOLLIN)
 
@@ -169,6 +170,7 @@ class FirstStage(NodeLoop):
 
     def acknowledge(self, node: Node) -> None:
         assert node.socket is not None
+        assert node.peer is not None
         node.socket.sendto(struct.pack("!HH", 4, node.block & 0xFFFF), node.peer)
 
     def take_block(self, node: Node) -> None:
@@ -207,9 +209,7 @@ class FirstStage(NodeLoop):
                 self.take_file(node)
                 return
         else:
-            self.at(
-                time.monotonic() + self.plan.pause, lambda turn=node.block: self.acknowledge_later(node, turn)
-            )
+            self.at(time.monotonic() + self.plan.pause, partial(self.acknowledge_later, node, node.block))
         node.tries = 1
 
     def acknowledge_later(self, node: Node, block: int) -> None:

@@ -12,7 +12,8 @@ import random
 import select
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,30 +50,36 @@ def build_mac(number: int) -> bytes:
     return bytes((2, 0xEC)) + random.Random(number).randbytes(4)
 
 
+@dataclass(slots=True, eq=False)
 class Node:
-    """One node: what it does now, since when, and its tries."""
+    """One node: what it does now, since when, and its tries.
 
-    __slots__ = (
-        "began", "block", "boot_file", "ended", "got", "head", "ip", "last", "length", "mac",
-        "number", "offer", "peer", "proxied", "request", "script", "socket", "steps", "tries", "turn", "what",
-    )  # fmt: skip
+    ``request`` is what it asks for now, of whose answer it has the ``head``, and ``got`` of ``length`` bytes,
+    by TFTP up to ``block`` from ``peer``.
+    """
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.mac = build_mac(number)
-        self.offer: Message | None = None
-        self.proxied = False
-        self.ip = ""
-        self.boot_file = ""
-        self.socket: socket.socket | None = None
-        self.what = "DHCP offers"
-        self.tries = 0
-        self.turn = 0
-        self.began = 0.0
-        self.ended = 0.0
-        self.last = 0.0
-        self.script = bytearray()
-        self.steps: Iterator[HttpRequest] = iter(())
+    number: int
+    mac: bytes
+    offer: Message | None = None
+    proxied: bool = False
+    ip: str = ""
+    boot_file: str = ""
+    socket: socket.socket | None = None
+    what: str = "DHCP offers"
+    tries: int = 0
+    turn: int = 0
+    began: float = 0.0
+    ended: float = 0.0
+    last: float = 0.0
+    request: bytes = b""
+    head: bytes | None = None
+    length: int = 0
+    got: int = 0
+    block: int = 0
+    peer: tuple[str, int] | None = None
+    is_http: bool = False
+    script: bytearray = field(default_factory=bytearray)
+    steps: Iterator[HttpRequest] = field(default_factory=lambda: iter(()))
 
 
 class NodeLoop:
@@ -81,7 +88,7 @@ class NodeLoop:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.poll = select.epoll()
-        self.nodes = [Node(number) for number in range(plan.count)]
+        self.nodes = [Node(number, build_mac(number)) for number in range(plan.count)]
         self.by_descriptor: dict[int, Node] = {}
         self.due: list[tuple[float, int, Callable[[], None]]] = []
         self.order = itertools.count()
@@ -100,9 +107,7 @@ class NodeLoop:
     def run(self) -> float:
         begin = time.monotonic()
         for node in self.nodes:
-            self.at(
-                begin + self.plan.arrival * node.number / self.plan.count, lambda node=node: self.start(node)
-            )
+            self.at(begin + self.plan.arrival * node.number / self.plan.count, partial(self.start, node))
         while self.done < self.plan.count:
             now = time.monotonic()
             if now > begin + DEADLINE_SECONDS:
