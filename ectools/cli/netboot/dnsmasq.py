@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ectools.cli.log_format import log_format_option, use_log_format
+from ectools.cli.netboot.state import config_option
 from ectools.netboot.settings.model import NETBOOT_CONFIG
 
 if TYPE_CHECKING:
@@ -15,12 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: ectools netboot dnsmasq --config netboot.json --reports /run/netboot/dnsmasq")
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help=f"The settings, alone or in a host description.  [default: {NETBOOT_CONFIG}, where there is one]",
-)
+@config_option
 @click.option(
     "--reports",
     type=click.Path(path_type=Path),

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ectools.cli.complete import complete_directory, complete_interface
+from ectools.cli.complete import complete_interface
 from ectools.cli.log_format import log_format_option, use_log_format
+from ectools.cli.netboot.state import state_options
 from ectools.netboot.settings.model import NETBOOT_CONFIG
 
 if TYPE_CHECKING:
@@ -21,18 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: ectools netboot serve --listen-ip 192.0.2.10 --hostname 192.0.2.10")
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help=f"The settings, alone or in a host description.  [default: {NETBOOT_CONFIG}, where there is one]",
-)
-@click.option(
-    "--state-dir",
-    metavar="DIR",
-    shell_complete=complete_directory,
-    help="The state directory, in place of the settings'.",
-)
+@state_options
 @click.option("--listen-ip", metavar="IP", help="This host's address on the clients' network.")
 @click.option(
     "--interface", metavar="NAME", shell_complete=complete_interface, help="The interface that has it."

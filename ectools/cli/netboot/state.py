@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_CONFIG = click.option(
+config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -34,7 +34,7 @@ _STATE_DIR = click.option(
 
 def state_options(command: Callable[..., _T]) -> Callable[..., _T]:
     """``--config`` and ``--state-dir``."""
-    return _CONFIG(_STATE_DIR(command))
+    return config_option(_STATE_DIR(command))
 
 
 def load_state(config: Path | None, state_dir: str | None, **flags: Any) -> NetbootSettings:
