@@ -4,10 +4,12 @@
 # The unit says REPORTING (units that read the answer), DISK_RUNNING (the system that was booted), and systemd RUNTIME_DIRECTORY
 # and STATE_DIRECTORY. In the latter there are, of this machine alone:
 #
-#   credential   lines of a name and its value: `node`, `url` (the boot server's) and `token`, which is good for one boot
+#   credential   lines of a name and its value: `node`, `url` (the boot server's, by what it has said last), `before` (the one that
+#                it had before, if any) and `token`, which is good for one boot
 #   systems      a line for each system that has come with a release: its store path, and the release's id
 #   pending      the same of a system on trial, and more (settle-update.sh)
-#   fell-back    a system that was to be booted and did not come up, and its release; until the boot server knows
+#   fell-back    a system that was to be booted and did not come up, its release, and `unbooted` where nothing has started it;
+#                until the boot server knows
 #
 # Nothing that is printed has the token, and no argument of a program.
 set -euo pipefail
@@ -37,7 +39,7 @@ read_credential() {
   while read -r name value; do
     case $name in
       node) [[ $value =~ ^[A-Za-z0-9._-]{1,64}$ ]] || continue ;;
-      url) [[ $value =~ ^$BOOT_SERVER$ ]] || continue ;;
+      url | before) [[ $value =~ ^$BOOT_SERVER$ ]] || continue ;;
       token) [[ $value =~ ^$BOOT_TOKEN$ ]] || continue ;;
       *) continue ;;
     esac
@@ -56,22 +58,33 @@ find_release() {
 }
 
 compose() {
-  local running system release
+  local running system release why
   running=$(readlink --canonicalize-existing "$DISK_RUNNING")
   fields=()
   add_fields system "$running" release "$(find_release "$running")"
-  if read -r system release < <(cat "$state/fell-back" 2> /dev/null); then
-    add_fields tried-system "$system" tried-release "$release"
+  if read -r system release why < <(cat "$state/fell-back" 2> /dev/null); then
+    add_fields tried-system "$system" tried-release "$release" ${why:+tried-why "$why"}
   fi
   list_identity "$sys"
   add_fields "${identity[@]}"
 }
 
-# status: what the server has answered, 000 where nobody did; text: its answer.
+# status: what the server has answered, 000 where nobody did; text: its answer. It has been somewhere else before, and may be
+# again.
 status='' text=''
 post() {
+  local first
+  post_to "${credential[url]}"
+  first=$status
+  if [ "$status" = 200 ] || [ -z "${credential[before]:-}" ]; then return; fi
+  post_to "${credential[before]}"
+  # What the one says that is asked first counts, where both say no.
+  if [ "$status" != 200 ] && [ "$first" != 000 ]; then status=$first; fi
+}
+
+post_to() {
   text=$(
-    request "${credential[url]}/disk-boot?node=${credential[node]}&token=${credential[token]}" 20 \
+    request "$1/disk-boot?node=${credential[node]}&token=${credential[token]}" 20 \
       'max-filesize = 65536' 'write-out = "\n%{http_code}"' "${fields[@]}"
   ) || true
   status=${text##*$'\n'} text=${text%$'\n'*}
@@ -88,8 +101,13 @@ keep_answer() {
     esac
   done <<< "$text"
   if [ -z "$next" ] || [ -z "$arguments" ]; then return 1; fi
+  # Where it is by now, as it says of itself.
+  if [[ $arguments =~ (^| )every_channel\.report=($BOOT_SERVER)/report\?boot= ]] && [ "${BASH_REMATCH[2]}" != "${credential[url]}" ]; then
+    credential[before]=${credential[url]} credential[url]=${BASH_REMATCH[2]}
+  fi
   if ! replace_file "$state/credential" \
-    "$(printf '%s %s\n' node "${credential[node]}" url "${credential[url]}" token "$next")"; then
+    "$(printf '%s %s\n' node "${credential[node]}" url "${credential[url]}" \
+      ${credential[before]:+before "${credential[before]}"} token "$next")"; then
     say "<4>the disk does not keep the next credential: the next boot shows the one that it has"
   fi
   rm -f "$state/fell-back" || say "<4>the disk does not take it that a system has not come up: it is told again"

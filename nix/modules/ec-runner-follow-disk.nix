@@ -38,6 +38,7 @@ let
       SETTLE_RUNNING = "/run/booted-system";
       SETTLE_GENERATIONS = toString cfg.generations;
       SETTLE_SECONDS = toString cfg.trialSeconds;
+      SETTLE_TRIES = toString cfg.tries;
     };
     unitConfig = {
       ConditionPathExists = "/var/lib/${state}/pending";
@@ -72,7 +73,9 @@ in
       example = 3;
       description = ''
         How often a new system is booted at the most until it comes up. With 1, a power cut while it starts is taken for a
-        failure of it.
+        failure of it. One that the firmware or the boot loader does not start at all, so that the system before comes up
+        instead, is given up after one time more than that (`bootctl set-default` and the key `d` in the boot menu choose one
+        that stays).
       '';
     };
 
@@ -104,6 +107,12 @@ in
       {
         assertion = config.boot.loader.systemd-boot.enable;
         message = "${path}.enable needs boot.loader.systemd-boot.enable: that boot loader counts how often a system was tried";
+      }
+      {
+        # It renames what is counted as soon as boot-complete.target is reached, and its NixOS's `preferred` goes before what is
+        # on trial. nixpkgs has had the option twice, and taken it back twice.
+        assertion = !(config.boot.loader.systemd-boot.bootCounting.enable or false);
+        message = "${path}.enable counts the tries of a new system itself: leave boot.loader.systemd-boot.bootCounting.enable off, or switch ${path}.enable off";
       }
       {
         assertion = config.nix.enable;

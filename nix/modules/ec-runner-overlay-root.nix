@@ -51,6 +51,9 @@ let
     }
     // lib.optionalAttrs (every-channel.netboot.enable or false) {
       "netboot.stateDir" = every-channel.netboot.stateDir;
+    }
+    // lib.optionalAttrs (every-channel.runner.follow.enable && every-channel.runner.follow.disk.enable) {
+      "runner.follow.disk's state" = "/var/lib/every-channel/disk";
     };
   isLost = file: !lib.any (directory: isBelow directory file) (mountPoints ++ persistent);
 

@@ -1,5 +1,5 @@
 # Of follow.sh, on a machine that has its system on a disk: the next one is copied from the boot server's cache, and gets an
-# entry in the boot menu that is counted (systemd's Automatic Boot Assessment). Where it does not come up, the boot loader goes
+# entry in the boot menu that is counted (systemd's Automatic Boot Assessment), beside the one of what runs and by its name. Where it does not come up, the boot loader goes
 # back to the one before by itself; settle-update.sh finds that out, or that it has come up (ECP-0112).
 #
 # The unit says FOLLOW_STATE (the directory), FOLLOW_ESP (where the boot loader's entries are), FOLLOW_TRIES (of an entry) and
@@ -8,7 +8,7 @@
 # shellcheck disable=SC2154 # boot, state, runs, release, answer and token are follow.sh's, boot_… is of node
 # shellcheck disable=SC2034 # counter_file and releases_file are follow-trust.sh's
 
-readonly COPY_TRIES=3 AGAIN_SECONDS=3600
+readonly COPY_TRIES=3 AGAIN_SECONDS=3600 KNOWN_SYSTEMS=32
 # What is left free of a file system that is written to.
 readonly SPARE_BYTES=$((64 << 20)) ESP_SPARE_BYTES=$((1 << 20))
 
@@ -36,13 +36,15 @@ is_unfit() { [ "$1" = "$unfit" ] && [ "$SECONDS" -lt "$unfit_until" ]; }
 is_wanted() {
   read_installed
   [ "$boot" = disk ] && [ -n "$release" ] && [ -n "$installed" ] && [ -n "$cache" ] || return 1
-  if [ "$installed" = "$(readlink --canonicalize-existing "$FOLLOW_RUNNING")" ]; then
+  if runs_installed; then
     # What runs is that release's too, and nobody boots again for it.
     learn_own "$release" "$system" || true
+    if [ "$release" != "$runs" ] && ! is_unfit "$installed"; then stay || true; fi
     return 1
   fi
   ! is_tried "$installed" && ! is_unfit "$installed"
 }
+runs_installed() { [ "$installed" = "$(readlink --canonicalize-existing "$FOLLOW_RUNNING")" ]; }
 
 # One that went back is up, and does not boot again: its slot is somebody else's.
 is_up() { [ "$state" = healthy ] || [ "$state" = unhealthy ]; }
@@ -62,6 +64,37 @@ give_up() {
   if [ "$release" = "$release_then" ]; then tell "$1" "$2"; fi
   say "<4>stays as it is ($1): $2"
   return 1
+}
+
+# The release brings what runs already: this node takes its place in the rollout, and says so, in place of a boot.
+stayed=''
+stay() {
+  local release_then=$release
+  if [ "$release" = "$stayed" ]; then return 0; fi
+  case $state in
+    healthy) ;;
+    # Nobody would look at it any more.
+    unhealthy | failed)
+      give_up same "what runs is that release's too, and its boot is $state"
+      return 1
+      ;;
+    *) return 1 ;;
+  esac
+  ask_assignment '&take=yes' || return 1
+  read_installed
+  if [ "$boot" != disk ] || [ "$release" != "$release_then" ] || ! runs_installed; then return 1; fi
+  tell same
+  case $status in
+    200) say "what runs is $release's too: the boot server knows" ;;
+    # One of before, which knows no such step: the next boot says it.
+    400) say "what runs is $release's too: the boot server does not understand that" ;;
+    *)
+      say "<4>what runs is $release's too: the boot server does not take that ($status)"
+      return 1
+      ;;
+  esac
+  stayed=$release
+  add_line "$disk_state/systems" "$KNOWN_SYSTEMS" "$installed $release"
 }
 
 find_free() { df --output=avail --block-size=1 "$1" | tail --lines=1; }
@@ -121,7 +154,8 @@ make_ready() {
 # The name on the EFI system partition of a file of the store, as NixOS's own program gives it.
 name_kernel() {
   local name=${1#/nix/store/}
-  echo "${name//\//-}.efi"
+  if [[ $name == */* ]]; then name=${name%%/*}-${name##*/}; fi
+  echo "$name.efi"
 }
 
 # $1 → $kernels/$2, whole or not at all.
@@ -136,39 +170,74 @@ append_secrets() {
   { cp "$1" "$1.new" && "$installed/append-initrd-secrets" "$1.new" || drop_new "$1"; } && put_new "$1"
 }
 
-# The number that the profile's next generation has.
+# The number that the profile's next generation has, as a rule.
 find_generation() {
-  local link number last=0 profiles=/nix/var/nix/profiles
-  for link in "$profiles"/system-*-link; do
+  local link number last=0
+  for link in /nix/var/nix/profiles/system-*-link; do
     number=${link##*/system-} number=${number%-link}
     if [[ $number =~ ^[0-9]+$ ]] && [ "$number" -gt "$last" ]; then last=$number; fi
   done
-  if [ "$last" -gt 0 ] && [ "$(readlink "$profiles/system-$last-link")" = "$installed" ]; then
-    echo "$last"
-  else
-    echo $((last + 1))
-  fi
+  echo $((last + 1))
 }
 
-# A field of the entries that there are: the first of its values in their order. $2: where there is none.
+# base: the name of the entry that has booted what runs, without its `.conf`; of several the boot loader's default, else the
+# last. It is what the machine goes back to. NixOS names it by its generation, or by a sum of what is in it.
+base=''
+find_base() {
+  local file name running init default
+  base=''
+  running=$(readlink --canonicalize-existing "$FOLLOW_RUNNING") || return 1
+  default=$(sed --silent 's/^default[[:blank:]]\+//p' "$esp/loader/loader.conf" 2> /dev/null | tail --lines=1)
+  for file in "$entries"/nixos-*.conf; do
+    name=${file##*/} name=${name%.conf}
+    if [[ $name == *+* || ! -f $file ]]; then continue; fi
+    init=$(sed --silent 's/^options[[:blank:]]\+\(.*[[:blank:]]\)\?init=\([^[:blank:]]*\).*/\2/p' "$file") || return 1
+    if [ "$init" != "$running/init" ]; then continue; fi
+    base=$name
+    if [ "$default" = "$name.conf" ]; then break; fi
+  done
+  [ -n "$base" ]
+}
+
+# A field of the entry that the machine goes back to. $2: where that has none.
 find_field() {
   local found
-  found=$(sed --silent "s/^$1[[:blank:]]\+//p" "$entries"/nixos-*.conf 2> /dev/null | sort | head --lines=1)
+  found=$(sed --silent "s/^$1[[:blank:]]\+//p" "$entries/$base.conf" | head --lines=1)
   echo "${found:-$2}"
 }
 
-# The boot loader takes the newest of all entries, those that have failed last.
+# Of all entries the boot loader takes the new one, and where that has failed the one before: no third one fits the pattern,
+# whichever would come first in the menu. `preferred` would go before it.
 write_default() {
-  local conf=$esp/loader/loader.conf rest=''
-  if grep --quiet --line-regexp 'default nixos-generation-\*' "$conf" 2> /dev/null; then return 0; fi
+  local conf=$esp/loader/loader.conf line="default $base.*conf" rest=''
+  if grep --quiet --line-regexp --fixed-strings -- "$line" "$conf" 2> /dev/null \
+    && ! grep --quiet '^preferred[[:blank:]]' "$conf"; then return 0; fi
   # 1: there is no other line.
-  if [ -e "$conf" ]; then rest=$(grep --text --invert-match '^default[[:blank:]]' "$conf") || [ $? -eq 1 ] || return 1; fi
-  replace_file "$conf" "default nixos-generation-*${rest:+$'\n'$rest}"
+  if [ -e "$conf" ]; then
+    rest=$(grep --text --invert-match --extended-regexp '^(default|preferred)[[:blank:]]' "$conf") || [ $? -eq 1 ] || return 1
+  fi
+  replace_file "$conf" "$line${rest:+$'\n'$rest}"
 }
 
 # Anew for each update: what another one has left by a power cut is not kept.
 clear_entries() {
-  rm -f "$kernels"/*.new "$entries"/nixos-generation-*+*.conf "$entries"/*.new && sync --file-system "$esp"
+  local file
+  for file in "$entries"/nixos-*.next.conf; do
+    # What runs may have no other name as yet.
+    if [ "$file" != "$entries/$base.conf" ]; then rm -f "$file" || return 1; fi
+  done
+  rm -f "$kernels"/*.new "$entries"/nixos-*+*.conf "$entries"/*.new && sync --file-system "$esp"
+}
+
+# What describes the machine's hardware to its kernel, where its system brings that (hardware.deviceTree.name).
+find_device_tree() {
+  local found
+  [ -e "$installed/boot.json" ] || return 0
+  # shellcheck disable=SC2016 # it is Nix that reads it
+  found=$(SPECIFICATION=$installed/boot.json nix --extra-experimental-features nix-command eval --impure --raw --expr 'let
+    text = builtins.unsafeDiscardStringContext (builtins.readFile (builtins.getEnv "SPECIFICATION"));
+  in toString ((builtins.fromJSON text)."org.nixos.systemd-boot".devicetree or "")') || return 1
+  [ -z "$found" ] || readlink --canonicalize-existing "$found"
 }
 
 # Nothing of it boots any more, before it is forgotten who is on trial.
@@ -181,17 +250,22 @@ drop_entry() {
 }
 
 write_entry() {
-  local kernel initrd kernel_name initrd_name generation name version parameters size needed=0 free file id boot_id text
+  local kernel initrd device_tree id generation name version parameters size needed=0 free file boot_id text files=()
   error="$installed is no system with a boot menu"
   kernel=$(readlink --canonicalize-existing "$installed/kernel") || return 1
   initrd=$(readlink --canonicalize-existing "$installed/initrd") || return 1
   version=$(< "$installed/nixos-version") || return 1
   parameters=$(< "$installed/kernel-params") || return 1
-  id=$(< /etc/machine-id) && boot_id=$(< /proc/sys/kernel/random/boot_id) || return 1
-  kernel_name=$(name_kernel "$kernel") initrd_name=$(name_kernel "$initrd")
+  device_tree=$(find_device_tree) || return 1
+  files=("$kernel" "$initrd" ${device_tree:+"$device_tree"})
+  boot_id=$(< /proc/sys/kernel/random/boot_id) || return 1
   error="the EFI system partition cannot be written to"
-  mkdir -p "$entries" "$kernels" && clear_entries || return 1
-  for file in "$kernel" "$initrd"; do
+  mkdir -p "$entries" "$kernels" || return 1
+  error="the boot menu has no entry of what runs, to go back to"
+  find_base || return 1
+  error="the EFI system partition cannot be written to"
+  clear_entries || return 1
+  for file in "${files[@]}"; do
     if [ -e "$kernels/$(name_kernel "$file")" ]; then continue; fi
     size=$(stat --format=%s "$file") || return 1
     needed=$((needed + size))
@@ -202,21 +276,24 @@ write_entry() {
     return 1
   fi
   generation=$(find_generation)
-  name=nixos-generation-$generation
+  name=$base.next
   # Before the entry: the system is on the disk, and who is booted by it is known, and known to be on trial.
   error="the disk does not keep what is on trial: $disk_state cannot be written to"
   sync --file-system "$installed" || return 1
   [ -z "$trusted_name" ] || remember_release "$installed" "$trusted_name" || return 1
   replace_file "$disk_state/pending" "$installed $release $boot_id $name" || return 1
   error="the EFI system partition cannot be written to"
-  copy_kernel "$kernel" "$kernel_name" && copy_kernel "$initrd" "$initrd_name" || return 1
-  append_secrets "$kernels/$initrd_name" || return 1
+  for file in "${files[@]}"; do copy_kernel "$file" "$(name_kernel "$file")" || return 1; done
+  append_secrets "$kernels/$(name_kernel "$initrd")" || return 1
   file=$entries/$name+$FOLLOW_TRIES.conf
   printf -v text '%s\n' "title $(find_field title NixOS)" "version Generation $generation $version, by the boot server" \
-    "linux /EFI/nixos/$kernel_name" "initrd /EFI/nixos/$initrd_name" "options init=$installed/init $parameters" \
-    "machine-id $id" "sort-key $(find_field sort-key nixos)"
-  # The same system may have an entry by that number, which would come beside it.
-  write_new "$file" "${text%$'\n'}" && write_default && rm -f "$entries/$name.conf" && put_new "$file" || return 1
+    "linux /EFI/nixos/$(name_kernel "$kernel")" "initrd /EFI/nixos/$(name_kernel "$initrd")" \
+    "options init=$installed/init $parameters" "sort-key $(find_field sort-key nixos)"
+  # The boot loader sorts by it before it looks at versions, and who has none comes first: as the other one has it, which NixOS
+  # gives none where there was no /etc/machine-id yet, while it was installed.
+  id=$(find_field machine-id '')
+  text+=${id:+"machine-id $id"$'\n'}${device_tree:+"devicetree /EFI/nixos/$(name_kernel "$device_tree")"$'\n'}
+  write_new "$file" "${text%$'\n'}" && write_default && put_new "$file" || return 1
   error=''
 }
 

@@ -147,7 +147,7 @@ install_loader() {
   mkdir -p "$root/etc" "$profiles"
   touch "$root/etc/NIXOS"
   # Of the system before: what makes the boot menu would take an entry of the same number for its own.
-  rm -f "$root/boot/loader/entries"/nixos-*.conf
+  rm -f "$root/boot/loader/entries"/nixos-*.conf "$root/boot/loader/loader.tmp"
   nix-env --store "$root" --profile "$profiles/system" --set "${plan[system]}"
   NIXOS_INSTALL_BOOTLOADER=1 nixos-enter --root "$root" --silent --command \
     "/nix/var/nix/profiles/system/bin/switch-to-configuration boot" \

@@ -23,6 +23,8 @@ NODE_SCRIPTS=${NODE_SCRIPTS:-${BASH_SOURCE[0]%/*}/node}
 source "$NODE_SCRIPTS/arguments.sh"
 # shellcheck source=node/requests.sh
 source "$NODE_SCRIPTS/requests.sh"
+# shellcheck source=node/units.sh
+source "$NODE_SCRIPTS/units.sh"
 
 # Seconds since the kernel started, whatever is done to the clock meanwhile.
 read_uptime() {
@@ -55,37 +57,15 @@ list_failed() {
 }
 
 look_at_health_units() {
-  local shown line key value
-  local -A unit=()
   verdict=healthy
   if [ ${#wrong[@]} -gt 0 ]; then verdict=failed; fi
-  shown=$(
-    systemctl show --no-pager \
-      --property=Id,LoadState,ActiveState,Type,Result,InvocationID,ExecMainExitTimestampMonotonic \
-      -- boot-complete.target "${health_units[@]}"
-  ) || return 1
-  # A unit is a paragraph.
-  while IFS= read -r line; do
-    if [ -n "$line" ]; then
-      key=${line%%=*} value=${line#*=}
-      unit[$key]=$value
-    elif [ ${#unit[@]} -gt 0 ]; then
-      judge_health_unit
-      unit=()
-    fi
-  done <<< "$shown"$'\n'
+  each_unit judge_health_unit boot-complete.target "${health_units[@]}"
 }
 
-# One of them, by `unit`: it is active, or has done its work, as a service does that is started once.
 judge_health_unit() {
   runs+="${unit[InvocationID]:-} "
-  case "${unit[ActiveState]:-} ${unit[Type]:-} ${unit[Result]:-}" in
-    "active "*) return 0 ;;
-    "inactive oneshot success")
-      if [ "${unit[ExecMainExitTimestampMonotonic]:-0}" != 0 ]; then return 0; fi
-      ;;
-    "failed "*) return 0 ;; # It is in the list already.
-  esac
+  # One that has failed is in the list already.
+  if is_unit_up || [ "${unit[ActiveState]:-}" = failed ]; then return 0; fi
   # A systemd without it has nothing to wait for.
   if [ "${unit[Id]} ${unit[LoadState]}" = "boot-complete.target not-found" ]; then return 0; fi
   wrong+=("${unit[Id]}")

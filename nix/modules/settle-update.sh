@@ -7,14 +7,15 @@
 #       watch   a system on trial for which that takes too long boots again
 #
 # The unit says SETTLE_UNITS (with `good`), SETTLE_ESP, SETTLE_RUNNING (the system that was booted), SETTLE_GENERATIONS (that are kept), SETTLE_SECONDS (of a
-# trial), and systemd STATE_DIRECTORY. There, `pending` is the update under way: a system, its release, the id of the boot in
-# which it was begun, and the name of its entry in the boot menu.
+# trial), SETTLE_TRIES (of an entry), and systemd STATE_DIRECTORY. There, `pending` is the update under way: a system, its release,
+# the id of the boot in which it was begun, and the name of its entry in the boot menu; `unbooted` a system that was to be booted
+# and was not, and how often in a row.
 set -euo pipefail
 shopt -s nullglob
 export LC_ALL=C SYSTEMD_COLORS=0
 umask 077
 
-readonly BAD_SYSTEMS=16 KNOWN_SYSTEMS=32 FORCE_SECONDS=60
+readonly BAD_SYSTEMS=16 KNOWN_SYSTEMS=32
 readonly PROFILE=/nix/var/nix/profiles/system
 
 state=$STATE_DIRECTORY
@@ -25,21 +26,14 @@ say() { echo "every-channel-update: $*"; }
 NODE_SCRIPTS=${NODE_SCRIPTS:-${BASH_SOURCE[0]%/*}/node}
 # shellcheck source=node/files.sh
 source "$NODE_SCRIPTS/files.sh"
-
-# A line more, of so many at most ($2) of a file ($1), each there once. $3: the line.
-add_line() {
-  local lines=''
-  # 1: there is no other line.
-  if [ -e "$1" ]; then lines=$(grep --text --invert-match --line-regexp --fixed-strings -- "$3" "$1") || [ $? -eq 1 ]; fi
-  lines=$(tail --lines="$2" <<< "$lines")
-  replace_file "$1" "${lines:+$lines$'\n'}$3"
-}
+# shellcheck source=node/units.sh
+source "$NODE_SCRIPTS/units.sh"
 
 system='' release='' begun='' entry='' running=''
 read_pending() {
   read -r system release begun entry < "$state/pending" || true
   running=$(readlink --canonicalize-existing "$SETTLE_RUNNING")
-  [[ $system == /nix/store/* && $entry == nixos-generation-* ]]
+  [[ $system == /nix/store/* && $entry == nixos-* ]]
 }
 is_on_trial() { [ "$system" = "$running" ]; }
 
@@ -50,7 +44,7 @@ remove_entry() {
   for file in "$entries/"$entry+*.conf; do
     local named=()
     while read -r line kernel; do
-      case $line in linux | initrd) named+=("${kernel##*/}") ;; esac
+      case $line in linux | initrd | devicetree) named+=("${kernel##*/}") ;; esac
     done < "$file"
     rm -f "$file"
     for kernel in "${named[@]}"; do
@@ -64,14 +58,14 @@ remove_entry() {
 # Nobody knows what is on trial: no entry that is counted is booted any more.
 forget() {
   say "<4>what an update has left cannot be read: it is taken from the boot menu, and forgotten"
-  entry='nixos-generation-*'
+  entry='nixos-*'
   remove_entry
   end_update
 }
 
 # What was begun is ended: nothing of it is on the disk from here on.
 end_update() {
-  rm -f "$state/next" "$state/pending"
+  rm -f "$state/next" "$state/pending" "$state/unbooted"
   sync --file-system "$state"
 }
 
@@ -86,35 +80,68 @@ look() {
   for file in "$entries/$entry"+*-*.conf; do tried=yes; done
   if [ -n "$tried" ]; then
     say "<4>$system did not come up: the boot loader has gone back to $running"
-    add_line "$state/bad" "$BAD_SYSTEMS" "$system"
-    replace_file "$state/fell-back" "$system $release"
+    fall_back ''
+  elif count_unbooted; then
+    say "<4>$system was not booted, ${unbooted} times in a row: the firmware or the boot loader starts another (bootctl status)"
+    fall_back unbooted
   else
     say "$system was not booted: the power was cut before, or somebody has chosen another"
+    remove_entry
+    rm -f "$state/next" "$state/pending"
+    sync --file-system "$state"
   fi
+}
+
+# Who has chosen another once has not the next time; a default in the firmware's memory stays, and no trial gets past it.
+unbooted=0
+count_unbooted() {
+  local name count
+  if read -r name count < <(cat "$state/unbooted" 2> /dev/null) && [ "$name" = "$system" ] && [[ $count =~ ^[0-9]$ ]]; then
+    unbooted=$count
+  fi
+  unbooted=$((unbooted + 1))
+  if [ "$unbooted" -gt "$SETTLE_TRIES" ]; then return 0; fi
+  replace_file "$state/unbooted" "$system $unbooted" || true
+  return 1
+}
+
+# It is not tried again, and the boot server is told. $1: why, a word, where it is not that it did not come up.
+fall_back() {
+  add_line "$state/bad" "$BAD_SYSTEMS" "$system"
+  replace_file "$state/fell-back" "$system $release${1:+ $1}"
   remove_entry
   end_update
 }
 
 await_units() {
-  local units unit
+  local units
   read -r -a units <<< "${SETTLE_UNITS:-}"
-  if ! is_on_trial; then return; fi
-  for unit in "${units[@]}"; do
-    until systemctl is-active --quiet -- "$unit"; do sleep 2; done
+  if ! is_on_trial || [ ${#units[@]} -eq 0 ]; then return; fi
+  while true; do
+    waits=''
+    if each_unit note_wait "${units[@]}" && [ -z "$waits" ]; then break; fi
+    sleep 2
   done
 }
+waits=''
+note_wait() { is_unit_up || waits+=" ${unit[Id]}"; }
 
 prove() {
   local file
   if ! is_on_trial; then return; fi
-  # As systemd-bless-boot does, which not every NixOS has.
+  # As systemd-bless-boot does, which not every NixOS has. It stays the boot loader's default, by a name that NixOS's program
+  # does not know, until that has written another.
   for file in "$entries/$entry"+*.conf; do mv "$file" "$entries/$entry.conf"; done
   sync --file-system "$SETTLE_ESP"
   nix-env --profile "$PROFILE" --set "$system"
   add_line "$state/systems" "$KNOWN_SYSTEMS" "$system $release"
   nix-env --profile "$PROFILE" --delete-generations "+$SETTLE_GENERATIONS"
   # The boot menu and the boot loader itself by NixOS's own program, now that it has proven itself.
+  # A power cut in it leaves this file, with which it would not begin.
+  rm -f "$SETTLE_ESP/loader/loader.tmp"
   "$system/bin/switch-to-configuration" boot
+  rm -f "$entries"/nixos-*.next.conf
+  sync --file-system "$SETTLE_ESP"
   end_update
   say "$system has come up, and is this machine's system"
 }
@@ -124,9 +151,8 @@ watch_trial() {
   sleep "$SETTLE_SECONDS"
   if systemctl is-active --quiet boot-complete.target; then return; fi
   say "<3>$system has not reached boot-complete.target within $SETTLE_SECONDS s: boots again"
-  systemctl reboot || true
-  sleep "$FORCE_SECONDS"
-  systemctl reboot --force
+  # What hangs in the shutdown is systemd's to end (systemd.special(7), reboot.target), and ends this unit first.
+  systemctl reboot || systemctl reboot --force
 }
 
 [ -e "$state/pending" ] || exit 0

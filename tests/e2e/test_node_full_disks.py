@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 MODULES = Path(__file__).parents[2] / "nix/modules"
 OLD, NEXT, BOOT = ("credential-that-is-there", "credential-that-comes-xx", "token-of-this-boot-00000")
-WORDS = f"every_channel.report=http://127.0.0.1/report?boot={BOOT}"
+WORDS = f"every_channel.report=URL/report?boot={BOOT}"
 # follow.sh, as far as follow-installed.sh asks it.
 HARNESS = """
 set -euo pipefail
@@ -59,12 +60,14 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-def tell(disk: Path, run: Path) -> tuple[int, str]:
-    """disk-boot.sh, and a boot server that knows this node."""
+def tell(disk: Path, run: Path, words: str = WORDS) -> tuple[int, str]:
+    """disk-boot.sh, and a boot server that knows this node; in texts its address is URL."""
     with serve(BootHost(publisher=Publisher(), store_path="/nix/store/x")) as host:
         credential = disk / "credential"
         credential.write_text(credential.read_text().replace("URL", host.url))
-        host.answers["/disk-boot"] = f"credential {NEXT}\narguments {WORDS}\n".encode()
+        host.answers["/disk-boot"] = (
+            f"credential {NEXT}\narguments {words.replace('URL', host.url)}\n".encode()
+        )
         filler = fill(disk) if (disk / "full").exists() else None
         done = subprocess.run(
             ["bash", str(MODULES / "disk-boot.sh")],
@@ -83,7 +86,8 @@ def tell(disk: Path, run: Path) -> tuple[int, str]:
         )
         if filler is not None:
             filler.unlink()
-        credential.write_text(credential.read_text().replace(host.url, "URL"))
+        for file in (credential, run / "arguments"):
+            file.write_text(file.read_text().replace(host.url, "URL"))
     return done.returncode, done.stdout + done.stderr
 
 
@@ -108,6 +112,18 @@ def test_the_credential_outlives_a_boot_with_a_full_disk(disk: Path, tmp_path: P
     assert (disk / "credential").read_text() == text.replace(OLD, NEXT)
 
 
+def test_a_boot_server_that_moves_is_followed_and_the_one_before_kept(disk: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    moved = "http://127.0.0.1:9"
+    (disk / "credential").write_text(f"node n\nurl URL\ntoken {OLD}\n")
+    assert tell(disk, run, WORDS.replace("URL", moved))[0] == 0
+    assert (disk / "credential").read_text() == f"node n\nurl {moved}\nbefore URL\ntoken {NEXT}\n"
+    # There is nobody there: it is asked where it was, which says so.
+    assert tell(disk, run)[0] == 0
+    assert (disk / "credential").read_text() == f"node n\nurl URL\nbefore {moved}\ntoken {NEXT}\n"
+
+
 class Machine:
     """A disk, an EFI system partition, and a system that is to be booted next."""
 
@@ -120,13 +136,16 @@ class Machine:
             (self.system / name).write_text(f"{name}\n")
         (directory / "running").mkdir()
         self.running = directory / "running"
+        self.before = self.entries / "nixos-generation-4.conf"
+        self.before.write_text(f"title NixOS\nsort-key nixos\noptions init={self.running}/init quiet\n")
 
     @property
     def kernels(self) -> Path:
         return self.esp / "EFI/nixos"
 
     def name_kernel(self, kind: str) -> Path:
-        return self.kernels / (str(self.system / kind).replace("/", "-") + ".efi")
+        system = str(self.system).removeprefix("/nix/store/")
+        return self.kernels / f"{system.partition('/')[0]}-{kind}.efi"
 
     def boot_again(self, name: str = "") -> list[str]:
         done = subprocess.run(
@@ -147,7 +166,7 @@ class Machine:
 
     @property
     def menu(self) -> list[str]:
-        return sorted(each.name for each in self.entries.iterdir())
+        return sorted(each.name for each in self.entries.iterdir() if each != self.before)
 
 
 @pytest.fixture
@@ -163,13 +182,42 @@ def test_a_system_is_booted_on_trial(machine: Machine) -> None:
     text = (machine.entries / entry).read_text()
     assert f"options init={machine.system}/init kernel-params\n" in text
     assert text.startswith("title NixOS\nversion Generation ")
+    # Where the one before has no machine id: the boot loader would sort it behind that.
     assert text.endswith("sort-key nixos\n")
     pending = (machine.disk / "pending").read_text().split()
     assert pending[:2] == [str(machine.system), "sha256-x"]
-    assert entry == f"{pending[3]}+2.conf"
+    assert entry == f"{pending[3]}+2.conf" == "nixos-generation-4.next+2.conf"
     # By what it was signed as it is known again, whatever a boot server names.
     assert (machine.disk / "releases").read_text() == f"{machine.system} 7 boot-v7 s\n"
-    assert (machine.esp / "loader/loader.conf").read_text() == "default nixos-generation-*\n"
+    assert (machine.esp / "loader/loader.conf").read_text() == "default nixos-generation-4.*conf\n"
+
+
+def test_it_comes_beside_what_runs_as_that_has_it(machine: Machine) -> None:
+    """And with what describes the hardware, where its system brings that."""
+    tree = machine.system / "dtbs/board.dtb"
+    tree.parent.mkdir()
+    tree.write_text("a device tree\n")
+    specification = {"org.nixos.systemd-boot": {"devicetree": str(tree), "sortKey": "nixos"}}
+    (machine.system / "boot.json").write_text(json.dumps(specification))
+    with machine.before.open("a") as stream:
+        stream.write(f"machine-id {'0' * 32}\n")
+    conf = machine.esp / "loader/loader.conf"
+    conf.write_text("preferred nixos-x.conf\ntimeout 5\ndefault nixos-generation-4.conf\n")
+    said = machine.boot_again()
+    assert said[-2] == "boots", said
+    (entry,) = machine.menu
+    lines = (machine.entries / entry).read_text().splitlines()
+    name = machine.name_kernel("board.dtb").name
+    assert lines[-2:] == [f"machine-id {'0' * 32}", f"devicetree /EFI/nixos/{name}"]
+    assert (machine.kernels / name).read_text() == "a device tree\n"
+    assert conf.read_text() == "default nixos-generation-4.*conf\ntimeout 5\n"
+
+
+def test_without_an_entry_to_go_back_to_nothing_is_booted(machine: Machine) -> None:
+    machine.before.unlink()
+    said = machine.boot_again()
+    assert said[-2] == "stays"
+    assert any("no entry of what runs" in line for line in said)
 
 
 def test_of_systems_that_came_before_so_many_are_known(machine: Machine) -> None:
@@ -196,16 +244,10 @@ def test_who_is_on_trial_has_to_be_kept_first(machine: Machine, before: str | No
     assert [each.name for each in machine.disk.iterdir()] == ["filler"]
 
 
-@pytest.mark.parametrize("step", ["kernel", "initrd", "entry", "loader.conf"])
+@pytest.mark.parametrize("step", ["kernel", "initrd", "loader.conf"])
 def test_an_entry_that_cannot_be_made_is_given_up(machine: Machine, step: str) -> None:
     """A directory stands where the file is to be."""
-    if step == "entry":
-        machine.boot_again()
-        (entry,) = machine.menu
-        machine.entries.joinpath(entry).unlink()
-        name = machine.entries / (entry.partition("+")[0] + ".conf")
-    else:
-        name = machine.esp / "loader/loader.conf" if step == "loader.conf" else machine.name_kernel(step)
+    name = machine.esp / "loader/loader.conf" if step == "loader.conf" else machine.name_kernel(step)
     name.mkdir(parents=True)
     said = machine.boot_again()
     assert said[-2] == "stays"

@@ -28,6 +28,7 @@ NOTHING = dict.fromkeys(
     ("url", "server", "token", "release", "order", "within", "counter", "least", "units", "stores", "words"),
     "",
 )
+NIX_SYSTEM = f"/nix/store/{'a' * 32}-nixos-system-x"
 REPORT = f"every_channel.report=http://[fd00::1]:80/a/report?boot={TOKEN}"
 OF_REPORT = {
     "url": REPORT.partition("=")[2],
@@ -164,6 +165,56 @@ def test_what_cannot_be_written_is_left_as_it_was(tmp_path: Path) -> None:
     said = run('source "$1/files.sh"; replace_file "$2" new 2> /dev/null || echo failed', file)
     assert said == "failed\n"
     assert file.read_text() == "old\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "result", "exited", "is_up"),
+    [
+        ("active", "simple", "success", 0, True),
+        ("active", "oneshot", "success", 5, True),
+        # Without RemainAfterExit=; such a service is never active once it has done its work.
+        ("inactive", "oneshot", "success", 5, True),
+        ("inactive", "oneshot", "success", 0, False),
+        ("inactive", "simple", "success", 5, False),
+        ("activating", "oneshot", "success", 0, False),
+        ("failed", "oneshot", "exit-code", 5, False),
+    ],
+)
+def test_a_system_on_trial_waits_for_units_until_they_are_up(
+    state: str, kind: str, result: str, exited: int, is_up: bool, tmp_path: Path
+) -> None:
+    """settle-update.sh, by the same as the report."""
+    shown = {"Id": "x.service", "LoadState": "loaded", "ActiveState": state, "Type": kind, "Result": result}
+    lines = [
+        *(f"{name}={value}" for name, value in shown.items()),
+        f"ExecMainExitTimestampMonotonic={exited}",
+    ]
+    (tmp_path / "shown").write_text("\n".join(lines) + "\n")
+    (tmp_path / "pending").write_text(f"{NIX_SYSTEM} sha256-x b nixos-generation-4.next\n")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in {
+        "systemctl": f"cat {tmp_path}/shown",
+        "readlink": f"echo {NIX_SYSTEM}",
+        "sleep": "echo waits; kill -TERM $PPID",
+    }.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    done = subprocess.run(
+        ["bash", NODE.parent / "settle-update.sh", "good"],
+        env={
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "STATE_DIRECTORY": str(tmp_path),
+            "SETTLE_ESP": str(tmp_path),
+            "SETTLE_RUNNING": "/run/booted-system",
+            "SETTLE_UNITS": "x.service",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert ("waits" not in done.stdout, done.returncode == 0) == (is_up, is_up)
 
 
 @pytest.mark.parametrize("file", sorted(NODE.iterdir()), ids=lambda file: file.name)

@@ -7,7 +7,8 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,7 +33,6 @@ from ectools.netboot.release.store import ReleaseStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from support.disk_lab import Installable
 
@@ -49,6 +49,8 @@ def systems(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Installabl
     directory = tmp_path_factory.mktemp("systems")
     found = {version: build_system(directory, version) for version in VERSIONS}
     found["huge"] = build_system(directory, "huge", size=220_000_000)
+    # The same system in another release, whose other files are others.
+    found["same"] = replace(found["1"], files={**found["1"].files, "bzImage": b"another"})
     found["stranger"] = build_system(directory, "stranger", key="another-key")
     return found
 
@@ -126,7 +128,7 @@ def test_a_node_goes_to_the_next_release_and_stays_there(
     assert node.follow(), node.said
     found = node.describe()
     # On trial, and the one before is what the machine falls back to.
-    assert found["entries"] == ["nixos-generation-1.conf", f"nixos-generation-2+{TRIES}.conf"]
+    assert found["entries"] == ["nixos-generation-1.conf", f"nixos-generation-1.next+{TRIES}.conf"]
     assert found["profile"] == systems["1"].store_path
     assert node.boot() == systems["2"].store_path
     world.wait_for("done")
@@ -162,6 +164,67 @@ def test_one_that_does_not_come_up_is_gone_back_from_told_and_not_tried_again(
     assert node.follow(), node.said
     assert node.boot() == wanted
     assert node.describe()["generations"] == ["system-1-link", "system-2-link"]
+
+
+def test_a_release_that_brings_what_runs_is_taken_without_a_boot(
+    world: World, systems: Mapping[str, Installable]
+) -> None:
+    node = world.node
+    world.start("same")
+    assert not node.follow(turns=3), node.said
+    world.wait_for("done")
+    assert "the boot server knows" in node.said
+    assert node.describe()["entries"] == ["nixos-generation-1.conf"]
+    boot = read_boots(node.service.state_dir)[NODE]
+    assert (boot.state, boot.release) == (BootState.HEALTHY, world.ids["same"])
+    # What the next boot says is that release too.
+    assert node.boot() == systems["1"].store_path
+    boot = read_boots(node.service.state_dir)[NODE]
+    assert (boot.state, boot.release) == (BootState.HEALTHY, world.ids["same"])
+
+
+def test_a_firmware_that_starts_another_each_time_ends_an_update(
+    world: World, systems: Mapping[str, Installable]
+) -> None:
+    node = world.node
+    with node.looked_at() as (_, esp):
+        (esp / "LoaderEntryDefault").write_text("nixos-generation-1.conf")
+    world.start("2")
+    for _ in range(TRIES + 1):
+        assert node.follow(), node.said
+        assert node.boot() == systems["1"].store_path
+    assert "starts the system before each time" in world.wait_for("stopped")["why"]
+    found = node.describe()
+    assert found["entries"] == ["nixos-generation-1.conf"]
+    assert found["state"] == ["bad", "credential", "systems"]
+    assert read_boots(node.service.state_dir)[NODE].state is BootState.HEALTHY
+    world.name("2")
+    assert not node.follow(turns=3)
+
+
+def test_entries_by_what_is_in_them_are_gone_back_to_and_no_other(
+    world: World, systems: Mapping[str, Installable]
+) -> None:
+    """As NixOS 26.11 names them, which may prefer one; a third would come first in the menu."""
+    node = world.node
+    with node.looked_at() as (_, esp):
+        (esp / "hashed").touch()
+    wanted = world.name("2")
+    assert node.follow(), node.said
+    assert node.boot() == wanted
+    with node.looked_at() as (_, esp):
+        first = (esp / "loader/entries").glob("nixos-*.conf")
+        text = next(text for text in map(Path.read_text, first) if systems["1"].store_path in text)
+        (esp / "loader/entries/nixos-zzz.conf").write_text(text.replace("Generation 1", "Generation 99"))
+    world.name("3")
+    assert node.follow(), node.said
+    assert node.boot() == wanted
+    wanted = world.name("1")
+    assert node.follow(), node.said
+    assert node.boot() == wanted
+    found = node.describe()
+    assert found["kernels"] == found["named"]
+    assert all(len(name) == len("nixos-.conf") + 64 for name in found["entries"])
 
 
 def test_one_that_installs_itself_has_its_place_in_a_rollout(
@@ -243,6 +306,9 @@ def test_what_cannot_be_written_down_is_not_booted(world: World, systems: Mappin
 
 def test_what_was_there_goes_when_more_comes(world: World) -> None:
     node = world.node
+    with node.looked_at() as (_, esp):
+        # By a power cut in NixOS's own program.
+        (esp / "loader/loader.tmp").touch()
     for version in ("2", "1", "2", "1"):
         wanted = world.name(version)
         assert node.follow(), node.said

@@ -241,6 +241,21 @@ def test_on_a_disk_without_systemd_boot_it_is_refused(systems: Systems) -> None:
 
 
 @pytest.mark.nix
+def test_who_counts_by_nixos_too_is_refused(systems: Systems) -> None:
+    """systemd-bless-boot would take the counter off before the system has proven itself."""
+    loader = {"systemd-boot": {"enable": True, "bootCounting": {"enable": True}}}
+    config = {**configure(), "boot": {"loader": loader}}
+    done = systems.run(
+        ["nix-instantiate", "--eval", "--strict", "--json", "--read-write-mode"], "failed", config
+    )
+    if done.returncode != 0:
+        # Most releases of nixpkgs have no such option.
+        assert "bootCounting" in done.stderr
+        return
+    assert "leave boot.loader.systemd-boot.bootCounting.enable off" in done.stdout
+
+
+@pytest.mark.nix
 @pytest.mark.parametrize("name", ["followUnit", "diskBootUnit"])
 def test_exposure_on_a_disk_is_at_most_1_6(
     systems: Systems, require_tool: Callable[[str, str], str], name: str

@@ -71,6 +71,11 @@ def test_what_others_keep_in_memory_is_said(systems: Systems) -> None:
     assert warned(disks={"/srv": {"device": "/dev/vdb", "fsType": "ext4"}}) == []
     assert warned(persist=["/srv/guest"]) == ["services.every-channel.netboot.stateDir"]
     assert not any("is in memory" in text for text in systems.evaluate("config.warnings", host))
+    # What is on trial would be forgotten, and tried for ever.
+    runner = {"every-channel": {"runner": {"follow": {"enable": True}}}}
+    host = {"services": runner, "boot": {"loader": {"systemd-boot": {"enable": True}}}}
+    assert warned() == []
+    assert warned(persist=["/home"]) == ["services.every-channel.runner.follow.disk's state"]
 
 
 @both_stages

@@ -57,17 +57,23 @@ derivation {
   passAsFile = [ "program" ];
 }
 """
-# As systemd-boot-builder.py has it: an entry a generation, and no kernel that none names.
+# As systemd-boot-builder.py has it: an entry a generation, and no kernel that none names; no machine id
+# before the first boot, and what a power cut has left of it ends it. Newer ones name entries by what is in
+# them (`hashed` on the ESP).
 _SWITCH = """
 set -e
 test "$1" = boot
 entries=$FOLLOW_ESP/loader/entries kernels=$FOLLOW_ESP/EFI/nixos
 mkdir -p $entries $kernels
 wanted=
-for link in /nix/var/nix/profiles/system-*-link; do
+profiles=/nix/var/nix/profiles
+for link in $profiles/system-*-link; do
   number=${link##*/system-} number=${number%-link}
   system=$(readlink $link)
-  entry=$entries/nixos-generation-$number.conf
+  name=nixos-generation-$number
+  if test -e $FOLLOW_ESP/hashed; then name=$(echo $number $system | sha256sum) name=nixos-${name%% *}; fi
+  entry=$entries/$name.conf
+  if test $link = $profiles/$(readlink $profiles/system); then default=$name.conf; fi
   wanted="$wanted $entry"
   for kind in kernel initrd; do
     file=$(readlink $system/$kind)
@@ -83,15 +89,18 @@ for link in /nix/var/nix/profiles/system-*-link; do
     echo initrd /EFI/nixos/$initrd
     echo options init=$system/init quiet
     echo sort-key nixos
+    if test -z "$FIRST"; then echo machine-id 0123456789abcdef0123456789abcdef; fi
   } > $entry.tmp
   mv $entry.tmp $entry
 done
-default=$(readlink /nix/var/nix/profiles/system)
-default=${default#system-} default=nixos-generation-${default%-link}.conf
-for file in $entries/*.conf $kernels/*; do
-  case "$wanted " in *" $file "*) ;; *) rm -f $file ;; esac
+for file in $entries/nixos-*.conf $kernels/*; do
+  case "$wanted " in *" $file "*) continue ;; esac
+  case $file in *.next*.conf | *+*.conf) ;; *) rm -f $file ;; esac
 done
-echo default $default > $FOLLOW_ESP/loader/loader.conf
+set -C
+if test -e $FOLLOW_ESP/hashed; then word=preferred; else word=default; fi
+echo $word $default > $FOLLOW_ESP/loader/loader.tmp
+mv $FOLLOW_ESP/loader/loader.tmp $FOLLOW_ESP/loader/loader.conf
 """
 
 
@@ -154,7 +163,7 @@ class Node:
 set -e
 mkdir -p "$FOLLOW_STATE"
 nix-env --profile /nix/var/nix/profiles/system --set {system.store_path} --option substituters file://{cache}
-{system.store_path}/bin/switch-to-configuration boot
+FIRST=yes {system.store_path}/bin/switch-to-configuration boot
 printf '%s %s\\n' node {NODE} url {base} token {token} > "$FOLLOW_STATE/credential"
 printf '%s %s\\n' {system.store_path} {release} > "$FOLLOW_STATE/systems"
 """
@@ -230,6 +239,7 @@ printf '%s %s\\n' {system.store_path} {release} > "$FOLLOW_STATE/systems"
             "DISK_RUNNING": str(run / "booted-system"),
             "SETTLE_GENERATIONS": "2",
             "SETTLE_SECONDS": "1",
+            "SETTLE_TRIES": str(TRIES),
             "RUNTIME_DIRECTORY": str(run),
             "FOLLOW_DISK_BOOT": str(run / "arguments"),
             "FOLLOW_INSTALLED": str(MODULES / "follow-installed.sh"),

@@ -4,11 +4,14 @@
 
     system=/nix/store/…&release=<id>                   what runs, and the release that it came with
       [&tried-system=…&tried-release=<id>]             what was to be booted in its place, and did not come up
+      [&tried-why=unbooted]                            likewise, because nothing has started it
       &mac=…&uuid=…&serial=…&asset=…                   what the machine is known by
 
 ``POST /disk-update?token=<token of its boot>``: how far it is with the next one::
 
-    release=<id>&step=copy|entry[&error=…]
+    release=<id>&step=copy|entry|same[&error=…]
+
+``same``: the release brings the system that runs already, and is the boot's from then on.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ MAX_DISK_BYTES = 8 << 10
 _MAX_ERROR = 256
 _RELEASE = re.compile(r"[A-Za-z0-9._+-]{1,255}", re.ASCII)
 _SYSTEM = re.compile(r"/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]{1,211}", re.ASCII)
+_UNBOOTED = "unbooted"
 _KINDS = ("mac", "uuid", "serial", "asset")
 
 
@@ -37,12 +41,14 @@ _KINDS = ("mac", "uuid", "serial", "asset")
 class DiskWord:
     """That a machine has booted from its disk. ``system`` and ``release``: what was to be booted.
 
-    ``runs`` is the store path that does; another than ``system`` where that did not come up.
+    ``runs`` is the store path that does; another than ``system`` where that did not come up. ``unbooted``:
+    the release that firmware and boot loader do not start, however often it was to be booted.
     """
 
     release: str
     system: str
     runs: str
+    unbooted: str | None = None
     known_by: tuple[tuple[str, str], ...] = ()
 
 
@@ -50,13 +56,16 @@ def parse_disk_word(body: bytes) -> DiskWord:
     """Raises InputError, which says which field is wrong."""
     form = parse_form(body)
     runs, release = _parse(form, "system", _SYSTEM), _parse(form, "release", _RELEASE)
-    system = runs
-    if "tried-system" in form:
+    system, unbooted = runs, None
+    if get_field(form, "tried-why") == _UNBOOTED:
+        unbooted = _parse(form, "tried-release", _RELEASE)
+    elif "tried-system" in form:
         system, release = _parse(form, "tried-system", _SYSTEM), _parse(form, "tried-release", _RELEASE)
     return DiskWord(
         release=release,
         system=system,
         runs=runs,
+        unbooted=unbooted,
         known_by=tuple((kind, value) for kind in _KINDS for value in form.get(kind, ())[:MAX_MACS] if value),
     )
 

@@ -38,7 +38,17 @@ def merge_boots(one: NodeBoot, other: NodeBoot) -> NodeBoot:
     reports = [each.report for each in (one, other) if each.report is not None]
     asked = max((each.asked for each in (one, other) if each.asked is not None), default=None)
     report = max(reports, key=_weigh_report, default=None)
-    return replace(best, stages=stages, report=report, asked=asked)
+    # By an update it may have come to another release, without a boot.
+    told = max(one, other, key=_weigh_update)
+    return replace(
+        best,
+        stages=stages,
+        report=report,
+        asked=asked,
+        update=told.update,
+        release=told.release,
+        tag=told.tag,
+    )
 
 
 def is_later(one: NodeBoot, other: NodeBoot) -> bool:
@@ -65,7 +75,13 @@ def _weigh(boot: NodeBoot) -> tuple[Any, ...]:
     percent = -1 if install is None or install.percent is None else install.percent
     ended = math.inf if boot.ended is None else boot.ended
     # The rest is the same for all, but for what is merged by itself.
-    return (step, percent, _RANK[boot.state], -ended, repr(replace(boot, stages={}, report=None, asked=None)))
+    rest = replace(boot, stages={}, report=None, asked=None, update=None, release="", tag=None)
+    return (step, percent, _RANK[boot.state], -ended, repr(rest))
+
+
+def _weigh_update(boot: NodeBoot) -> tuple[Any, ...]:
+    at = -math.inf if boot.update is None else boot.update.at
+    return (at, repr(boot.update), boot.release, boot.tag or "")
 
 
 def _weigh_report(report: NodeReport) -> tuple[Any, ...]:

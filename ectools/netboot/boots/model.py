@@ -95,6 +95,7 @@ class UpdateStep(StrEnum):
 
     COPY = "copy"  # the system's closure
     ENTRY = "entry"  # the boot menu's
+    SAME = "same"  # nothing is to be done: the release brings the system that runs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +109,11 @@ class BootUpdate:
     step: UpdateStep
     at: float
     error: str | None = None
+
+    @property
+    def stays(self) -> bool:
+        """Whether it runs that release by what it has booted already."""
+        return self.step is UpdateStep.SAME and self.error is None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +129,8 @@ class NodeBoot:
     does that by itself. ``why``: one line on what is wrong, where that is known. ``ended``:
     Unix seconds, None while it is booting. ``from_disk``: the machine's disk was booted, and its system has
     asked for the boot itself; then ``store_path`` is what was to be booted. ``update``: what it said last of
-    the next one. ``asked``: Unix seconds at which its system asked last what is next, as far as that is kept.
+    the next one; ``release`` is that one where it brings the system that runs, so that nothing was booted.
+    ``asked``: Unix seconds at which its system asked last what is next, as far as that is kept.
     ``after``: the id of the boot whose system has started this one's
     kernel itself (kexec), so that no firmware and no script were asked; None of any other.
     """

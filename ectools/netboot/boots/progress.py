@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ectools.netboot.boots.memory import BootMemory, LiveBoot
+    from ectools.netboot.boots.model import BootUpdate
+
+
+def take_update(boot: NodeBoot, update: BootUpdate) -> NodeBoot:
+    """A boot with what its node says last of the next one; where it runs that already, of its release."""
+    if update.stays and boot.release != update.release:
+        boot = replace(boot, release=update.release, tag=None)
+    return replace(boot, update=update)
 
 
 class BootProgress:

@@ -23,7 +23,7 @@ from ectools.netboot.boots.keeping import BootKeeper
 from ectools.netboot.boots.memory import BootMemory, LiveBoot, hash_token
 from ectools.netboot.boots.merge import is_later, merge_boots
 from ectools.netboot.boots.model import BootInstall, BootState, InstallStep, NodeBoot, NodeReport, NodeStage
-from ectools.netboot.boots.progress import BootProgress
+from ectools.netboot.boots.progress import BootProgress, take_update
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
@@ -300,13 +300,16 @@ class BootRegister:
     async def note_update(self, token: str, update: BootUpdate) -> NodeBoot:
         """What a node that runs says of its way to the next release, kept when this returns.
 
-        Raises ReportError: the token is not that of its newest boot; StateError: it may say it again.
+        Where it stays with what it runs, the release is the boot's from now on. Raises ReportError: the token
+        is not that of its newest boot, or that is not healthy, and it stays; StateError: it may say it again.
         """
         live = self._memory.find_by_token(token)
         if live is None or not self._memory.is_newest(live):
             raise ReportError("the boot's token is unknown, or its machine has begun another boot since")
+        if update.stays and live.boot.state is not BootState.HEALTHY:
+            raise ReportError("the boot is not healthy: nobody knows what runs")
         if live.boot.update != update:
-            live.boot = replace(live.boot, update=update)
+            live.boot = take_update(live.boot, update)
             self._progress.change(live)
         if not live.is_kept:
             await self._keeper.write([live])

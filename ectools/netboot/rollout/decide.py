@@ -153,7 +153,7 @@ def _judge(rollout: Rollout, known: Known) -> Rollout:
         if len(failed) >= rollout.plan.max_failures + MAX_FAILED_BESIDE:
             break  # it has ended by that
         all_boots = known.boots.get(node, ())
-        mine = [boot for boot in all_boots if boot.started >= since and boot.release == rollout.plan.target]
+        mine = [boot for boot in all_boots if _is_of(boot, rollout.plan.target, since=since)]
         bad = next((boot for boot in mine if boot.state in _BAD), None)
         why = _find_update_error(all_boots, rollout.plan.target, since=since)
         if bad is not None or (why is not None and node not in healthy):
@@ -172,12 +172,22 @@ def _judge(rollout: Rollout, known: Known) -> Rollout:
     return replace(rollout, healthy=frozenset(healthy), failed=failed)
 
 
+def _is_of(boot: NodeBoot, target: str, *, since: float) -> bool:
+    """Whether a boot says how a node does with the release that it was given: it was begun for it, or it is
+    of an earlier one that has brought the same system to the node's disk.
+    """
+    if boot.release != target:
+        return False
+    update = boot.update
+    stays = update is not None and update.stays and update.release == target and update.at >= since
+    return boot.started >= since or stays
+
+
 def _find_update_error(boots: Sequence[NodeBoot], target: str, *, since: float) -> str | None:
     """Why a node on a disk, which was given a release, has not gone on to it; None: it has not said so."""
-    updates = (boot.update for boot in boots)
-    return next(
-        (each.error for each in updates if each and each.release == target and each.at >= since), None
-    )
+    # Of each boot the last word: one that has copied it has said no more, and a later one may.
+    updates = [boot.update for boot in boots if boot.update is not None and boot.update.error is not None]
+    return next((each.error for each in updates if each.release == target and each.at >= since), None)
 
 
 def _find_within(rollout: Rollout, mine: list[NodeBoot]) -> float:

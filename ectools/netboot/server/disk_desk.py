@@ -26,7 +26,7 @@ from ectools.errors import EcError, InputError
 from ectools.netboot.boot_files.scripts.reporting import DISK_BOOT_NAME, DISK_UPDATE_NAME, ScriptBoot
 from ectools.netboot.boots.disk import MAX_DISK_BYTES, parse_disk_word, parse_update
 from ectools.netboot.boots.memory import hash_token
-from ectools.netboot.boots.model import BootState
+from ectools.netboot.boots.model import BootState, BootUpdate, UpdateStep
 from ectools.netboot.boots.register import ReportError
 from ectools.netboot.fleet.machine import normalize_keys
 from ectools.netboot.fleet.roster import find_claimed
@@ -35,7 +35,7 @@ from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.server.rate_limit import RateLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ectools.netboot.boots.disk import DiskWord
     from ectools.netboot.boots.model import NodeBoot
@@ -50,6 +50,9 @@ _log = log.Log(__name__)
 _BOOT, _UPDATE = (DISK_BOOT_NAME.encode(),), (DISK_UPDATE_NAME.encode(),)
 _NODE, _TOKEN = "node", "token"
 _CREDENTIAL_BYTES = 24
+_UNBOOTED = (
+    "its firmware or boot loader starts the system before each time (`bootctl status` there says which)"
+)
 _REFUSED = "the credential is unknown, or was used before"
 
 
@@ -61,7 +64,8 @@ class DiskDesk:
     """The machines of one boot server that boot from their disk.
 
     ``name_client`` gives the address of who asks, ``base_url`` the boot server's, ``clock`` seconds that only
-    grow, ``wall_clock`` Unix seconds.
+    grow, ``wall_clock`` Unix seconds; ``runs_next`` whether a release is what a boot's node is led to, and
+    brings the system that runs, None where nobody is led.
     """
 
     max_bytes = MAX_DISK_BYTES
@@ -73,6 +77,7 @@ class DiskDesk:
         *,
         name_client: Callable[[RequestInfo], str],
         base_url: Callable[[], str],
+        runs_next: Callable[[NodeBoot, str], Awaitable[bool]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -80,6 +85,7 @@ class DiskDesk:
         self._live = live
         self._name_client = name_client
         self._base_url = base_url
+        self._runs_next = runs_next
         self._wall_clock = wall_clock
         self._strangers = RateLimit(burst=16, per_second=1, clock=clock)
         self._nodes = RateLimit(burst=16, per_second=0.5, clock=clock)
@@ -118,6 +124,8 @@ class DiskDesk:
                 return await self._note_update(info.query[_TOKEN], body, client)
             word = parse_disk_word(body)
             return await self._begin(info.query[_NODE], info.query[_TOKEN], word, client)
+        except RejectedError:
+            raise
         except InputError as error:
             raise RejectedError(400, error.message) from error
         except (ReportError, SpentError) as error:
@@ -161,6 +169,11 @@ class DiskDesk:
                 within=assignment.healthy_within,
                 from_disk=True,
             )
+        if word.unbooted is not None:
+            update = BootUpdate(
+                release=word.unbooted, step=UpdateStep.ENTRY, at=self._wall_clock(), error=_UNBOOTED
+            )
+            boot = await self._boots.note_update(token, update)
         _tell(boot, word, client)
         words = ScriptBoot(
             id=boot.id, token=token, within=assignment.healthy_within, units=assignment.health_units
@@ -179,13 +192,26 @@ class DiskDesk:
 
     async def _note_update(self, token: str, body: bytes, client: str) -> bytes:
         update = parse_update(body, now=self._wall_clock())
+        if update.stays:
+            await self._check_same(token, update.release)
         boot = await self._boots.note_update(token, update)
         fields = {"node": boot.node, "client": client, "release": update.release, "step": update.step.value}
-        if update.error is None:
+        if update.stays:
+            _log.info("a node on a disk runs another release by the same system", **fields)
+        elif update.error is None:
             _log.info("a node on a disk goes on to another release", **fields)
         else:
             _log.warning("a node on a disk cannot go on", **fields, reason=update.error)
         return b"ok\n"
+
+    async def _check_same(self, token: str, release: str) -> None:
+        """That a boot counts for a release that it was not begun for is not believed of the node alone.
+
+        Raises RejectedError: 403, 503.
+        """
+        boot = self._boots.find_by_token(token)
+        if boot is None or self._runs_next is None or not await self._runs_next(boot, release):
+            raise RejectedError(403, "that release is not what this node is led to, or brings another system")
 
 
 def _tell_refused(name: str, client: str) -> None:
@@ -212,7 +238,11 @@ def _is_first(boot: NodeBoot, shown: str) -> bool:
 
 def _tell(boot: NodeBoot, word: DiskWord, client: str) -> None:
     fields = {"node": boot.node, "client": client, "boot": boot.id, "release": boot.release}
-    if word.runs == word.system:
+    if word.unbooted is not None:
+        _log.warning(
+            "a node boots, and not what it was to go on to", **fields, wanted=word.unbooted, reason=_UNBOOTED
+        )
+    elif word.runs == word.system:
         _log.info("a node has booted from its disk", **fields, system=word.runs)
     else:
         _log.warning(

@@ -151,6 +151,20 @@ class NodeAssignments:
         }
         return "".join(f"{name}={value}\n" for name, value in lines.items()).encode()
 
+    async def runs_next(self, boot: NodeBoot, release: str) -> bool:
+        """Whether a release is what a boot's node is led to on its disk, and brings the system that runs.
+
+        Raises RejectedError: 503.
+        """
+        node = self._live.fleet.nodes.get(boot.node or "")
+        if node is None or boot.report is None:
+            return False
+        assignment = self.assign(node, takes=True)
+        if await self._find_release(assignment) != release:
+            return False
+        disk = await self._describe_disk(boot, assignment, release)
+        return disk.get("installed", "") == boot.report.system
+
     async def _offer(self, boot: NodeBoot, node: Node) -> None:
         """A rollout may give the node its release, where that can be served here: else it takes no place."""
         if not self._rollouts.may_be_offered(node):

@@ -151,18 +151,7 @@ class BootSite:
         )
         self._questions = NodeQuestions(store, self.reports)
         self.receiver: Receiver | None = self.reports
-        if self.reports is not None and live is not None and slots is not None:
-            lock = FleetLock(slots, fleet=lambda: live.fleet, name_client=self._name_client, clock=clock)
-            assert boots is not None  # noqa: S101 - there are reports
-            disks = DiskDesk(
-                boots,
-                live,
-                name_client=self._name_client,
-                base_url=lambda: self._policy.settings.base_url,
-                clock=clock,
-                wall_clock=wall_clock,
-            )
-            self.receiver = Receivers([self.reports, lock, disks])
+        runs_next = None
         if boots is not None and live is not None and rollouts is not None:
             assignments = NodeAssignments(
                 boots,
@@ -176,6 +165,7 @@ class BootSite:
                 name_client=self._name_client,
                 clock=clock,
             )
+            runs_next = assignments.runs_next
             next_boots = NextBoots(
                 boots,
                 assignments=assignments,
@@ -184,6 +174,19 @@ class BootSite:
                 name_client=self._name_client,
             )
             self._questions.lead(assignments, next_boots)
+        if self.reports is not None and live is not None and slots is not None:
+            lock = FleetLock(slots, fleet=lambda: live.fleet, name_client=self._name_client, clock=clock)
+            assert boots is not None  # noqa: S101 - there are reports
+            disks = DiskDesk(
+                boots,
+                live,
+                name_client=self._name_client,
+                base_url=lambda: self._policy.settings.base_url,
+                runs_next=runs_next,
+                clock=clock,
+                wall_clock=wall_clock,
+            )
+            self.receiver = Receivers([self.reports, lock, disks])
 
     def check(self, info: RequestInfo) -> None:
         """The access check. Raises RejectedError (403)."""

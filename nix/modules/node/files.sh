@@ -3,6 +3,7 @@
 #   write_new FILE TEXT     as FILE.new, with a newline at its end, and root's alone
 #   put_new FILE            FILE.new, which somebody has written, becomes FILE once all of it is on the disk
 #   replace_file FILE TEXT  both
+#   add_line FILE MOST LINE a line more, of so many before it at the most, each there once
 #
 # 1: it could not be written, which the log says; nothing is left beside what was there. Each status is looked at: where whoever
 # calls a function looks at its status (`if`, `||`, `!`), bash does not end it at a command that has failed.
@@ -26,3 +27,13 @@ drop_new() {
 }
 
 replace_file() { write_new "$1" "$2" && put_new "$1"; }
+
+add_line() {
+  local lines=''
+  # 1: there is no other line.
+  if [ -e "$1" ]; then
+    lines=$(grep --text --invert-match --line-regexp --fixed-strings -- "$3" "$1") || [ $? -eq 1 ] || return 1
+  fi
+  lines=$(tail --lines="$2" <<< "$lines")
+  replace_file "$1" "${lines:+$lines$'\n'}$3"
+}

@@ -14,10 +14,12 @@ from ectools.netboot.boots.model import (
     STAGES,
     BootInstall,
     BootState,
+    BootUpdate,
     InstallStep,
     NodeBoot,
     NodeReport,
     NodeStage,
+    UpdateStep,
 )
 
 TIMES = st.floats(100, 200).map(lambda each: round(each, 1))
@@ -28,6 +30,7 @@ INSTALLS = st.builds(
     percent=st.none() | st.integers(0, 100),
     error=st.none() | st.just("no disk"),
 )
+UPDATES = st.builds(BootUpdate, release=st.just("s"), step=st.sampled_from(UpdateStep), at=TIMES)
 
 
 @st.composite
@@ -38,7 +41,7 @@ def views(draw: st.DrawFn, boot_id: str = "a") -> NodeBoot:
         id=boot_id,
         token_hash="h",
         machine="mac 1",
-        release="r",
+        release=draw(st.sampled_from(["r", "s"])),
         system="s",
         stages={stage: stages[stage] for stage in STAGES if stage in stages} | {NodeStage.SCRIPT: 90.0},
         state=draw(st.sampled_from(BootState)),
@@ -46,6 +49,7 @@ def views(draw: st.DrawFn, boot_id: str = "a") -> NodeBoot:
         report=draw(st.none() | st.builds(NodeReport, healthy=st.booleans())),
         ended=draw(st.none() | TIMES),
         install=draw(st.none() | INSTALLS),
+        update=draw(st.none() | UPDATES),
     )
 
 
@@ -84,6 +88,18 @@ def test_of_two_boots_the_later_is_the_newest() -> None:
     assert choose_kept("latest/x", encode_boot(later), encode_boot(earlier)) == encode_boot(later)
     assert choose_kept("boots/x/a", encode_boot(later), encode_boot(earlier)) is None
     assert choose_kept("latest/x", encode_boot(later), {"odd": 1}) == encode_boot(later)
+
+
+def test_what_was_said_last_of_an_update_stands_with_its_release() -> None:
+    boot = NodeBoot(
+        id="a", token_hash="h", machine="m", release="z", system="s", stages={NodeStage.SCRIPT: 1.0}
+    )
+    copied = replace(boot, update=BootUpdate(release="y", step=UpdateStep.COPY, at=2.0))
+    stays = replace(boot, release="a", update=BootUpdate(release="a", step=UpdateStep.SAME, at=3.0))
+    for one, other in permutations((boot, copied, stays), 2):
+        if stays in (one, other):
+            assert merge_boots(one, other) == stays
+    assert merge_boots(boot, copied) == copied
 
 
 def test_a_report_tells_more_than_silence() -> None:

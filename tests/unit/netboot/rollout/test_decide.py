@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -274,9 +275,34 @@ def test_a_node_on_a_disk_that_cannot_take_it_has_failed_at_once() -> None:
         return decide(rollout, replace(known(now=10.0), boots=boots))
 
     assert says(TARGET, 6.0, "the disk is full").failed == {"a": "cannot take it: the disk is full"}
+    # By a boot of its that came after one that was on its way.
+    boots = tuple(
+        replace(
+            make_boot("a", at, BootState.HEALTHY),
+            update=BootUpdate(release=TARGET, step=step, at=at, error=error),
+        )
+        for at, step, error in ((6.0, UpdateStep.COPY, None), (7.0, UpdateStep.ENTRY, "another is booted"))
+    )
+    decided = decide(rollout, replace(known(now=8.0), boots={"a": boots}))
+    assert decided.failed == {"a": "cannot take it: another is booted"}
     # On its way; of another release; or of a rollout before.
     for said in (says(TARGET, 6.0, None), says(BEFORE, 6.0, "full"), says(TARGET, 4.0, "full")):
         assert said.failed == {}
+
+
+def test_a_boot_of_before_counts_where_its_node_says_that_the_release_brings_what_runs() -> None:
+    rollout = take(start_rollout(PLAN), "a", 5.0)
+    boot = replace(make_boot("a", 1.0, BootState.HEALTHY), release=TARGET)
+
+    def says(**fields: Any) -> Rollout:
+        update = BootUpdate(**{"release": TARGET, "step": UpdateStep.SAME, "at": 6.0, **fields})
+        return decide(rollout, replace(known(now=7.0), boots={"a": (replace(boot, update=update),)}))
+
+    assert says().healthy == {"a"}
+    # Of another release; of a rollout before; on its way from there.
+    for fields in ({"release": BEFORE}, {"at": 4.0}, {"step": UpdateStep.COPY}):
+        assert says(**fields) is rollout
+    assert says(error="unhealthy").failed == {"a": "cannot take it: unhealthy"}
 
 
 def test_one_that_installs_itself_has_the_time_that_this_may_take() -> None:

@@ -10,7 +10,7 @@ from multidict import CIMultiDict, MultiDict
 from support.desk_site import DeskSite, run_at_desk
 
 from ectools.netboot.boots.memory import hash_token
-from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
+from ectools.netboot.boots.model import BootState, NodeBoot, NodeReport, NodeStage
 from ectools.netboot.fleet.install import NodeInstall
 from ectools.netboot.fleet.override import NodeOverride, encode_override, parse_override
 from ectools.netboot.http.handler import RequestInfo
@@ -41,9 +41,13 @@ class Site(DeskSite):
             self.fleet,
             name_client=lambda info: info.peer,
             base_url=lambda: "http://192.0.2.10:8080",
+            runs_next=self.runs_next,
             clock=lambda: self.now,
             wall_clock=lambda: self.now,
         )
+
+    async def runs_next(self, boot: NodeBoot, release: str) -> bool:
+        return boot.report is not None and (release, boot.report.system) == ("r2", OLD)
 
     async def install(self, node: str, token: str = FIRST) -> None:
         install = NodeInstall(
@@ -239,6 +243,53 @@ def test_how_far_an_update_is_stands_with_the_boot_that_runs(tmp_path: Path) -> 
         await site.refused(site.post("disk-update", error, token="nobody-s"))
         await site.say("a", shown)
         await site.refused(site.post("disk-update", error, token=token))  # it has booted again since
+
+    run(tmp_path, scenario)
+
+
+def test_a_release_that_brings_what_runs_becomes_that_of_the_boot(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        await site.install("a")
+        _, words = await site.say("a", FIRST)
+        token, same = find_token(words), {"release": "r2", "step": "same"}
+        await site.refused(site.post("disk-update", same, token=token))  # nobody knows what runs
+        await site.boots.report(token, NodeStage.UP, NodeReport(release="r1", system=OLD))
+        await site.refused(site.post("disk-update", {**same, "release": "r3"}, token=token))
+        assert site.boots.latest["a"].release == "r1"
+        assert await site.post("disk-update", same, token=token) == b"ok\n"
+        await site.reopen()
+        boot = site.boots.latest["a"]
+        assert (boot.release, boot.state, boot.update is not None) == ("r2", BootState.HEALTHY, True)
+        # What cannot be is no other release.
+        await site.post("disk-update", {**same, "release": "r3", "error": "unhealthy"}, token=token)
+        assert site.boots.latest["a"].release == "r2"
+
+    run(tmp_path, scenario)
+
+
+def test_only_a_boot_that_is_healthy_is_another_release_s(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        await site.install("a")
+        _, words = await site.say("a", FIRST)
+        token = find_token(words)
+        await site.boots.report(token, NodeStage.UP, NodeReport(release="r1", system=OLD, healthy=False))
+        await site.refused(site.post("disk-update", {"release": "r2", "step": "same"}, token=token))
+
+    run(tmp_path, scenario)
+
+
+def test_what_nothing_starts_is_told_of_the_boot_that_runs(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        await site.install("a")
+        tried = {"tried_system": NEW, "tried_release": "r2", "tried_why": "unbooted"}
+        _, words = await site.say("a", FIRST, **tried)
+        assert "every_channel.release=r1" in words
+        report = NodeReport(release="r1", system=OLD)
+        boot = await site.boots.report(find_token(words), NodeStage.UP, report)
+        assert (boot.state, boot.release, boot.store_path) == (BootState.HEALTHY, "r1", OLD)
+        assert boot.update is not None
+        assert boot.update.release == "r2"
+        assert "starts the system before each time" in (boot.update.error or "")
 
     run(tmp_path, scenario)
 

@@ -10,6 +10,7 @@ from multidict import CIMultiDict, MultiDict
 from support.fleet_api import CURRENT, NOW, PREVIOUS, Api
 from support.fleets import make_fleet
 
+from ectools.netboot.boots.model import NodeReport, NodeStage
 from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.http.handler import RequestInfo
@@ -211,6 +212,17 @@ def test_who_boots_from_its_disk_is_told_which_system_and_from_where_and_takes_i
         assert told["installed"] == "/nix/store/of-ec-runner-and-s"
         assert told["cache"] == f"http://192.0.2.10:8080/releases/{CURRENT.id}/cache"
         assert list(world.api.rollouts.need("runners").taken) == ["a"]
+        # Whether it runs that already is what its report has said, and of what it is led to alone.
+        for system, runs in (("/nix/store/other", False), (told["installed"], True)):
+            token = await world.boot("a")
+            boot = world.boots.find_by_token(token)
+            assert boot is not None
+            assert not await world.assignments.runs_next(boot, CURRENT.id)
+            boot = await world.boots.report(
+                token, NodeStage.UP, NodeReport(release=PREVIOUS.id, system=system)
+            )
+            assert await world.assignments.runs_next(boot, CURRENT.id) is runs
+            assert not await world.assignments.runs_next(boot, PREVIOUS.id)
 
     run(scenario)
 
