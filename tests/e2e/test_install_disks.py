@@ -204,8 +204,8 @@ def test_a_failure_that_nobody_has_thought_of(machine: Installer) -> None:
     cmdline = machine.boot()
     assert cmdline is not None
     # With a status that the program ends with by itself, too.
-    program, broken = machine.directory / "mkfs.ext4", machine.directory / "broken.sh"
-    program.write_text("#!/bin/sh\nexit 2\n")
+    program, broken = machine.directory / "mkdir", machine.directory / "broken.sh"
+    program.write_text('#!/bin/sh\ncase $1 in -m) exit 2 ;; esac\nexec /bin/mkdir "$@"\n')
     program.chmod(0o755)
     broken.write_text(f"PATH={machine.directory}:$PATH; unset BASH_ENV\n")
     for attempt, (status, state) in enumerate(
@@ -214,7 +214,7 @@ def test_a_failure_that_nobody_has_thought_of(machine: Installer) -> None:
         done = machine.install(cmdline, bash_env=broken, again=attempt > 0)
         assert done.returncode == status, done.stdout + done.stderr
         assert find_boot(machine.service).state is state
-    why = 'not installed (partition): `mkfs.ext4 -q -F -L "$ROOT_LABEL" "$root_part"` has failed (2)'
+    why = 'not installed (partition): `mkdir -m 0755 "$root/boot"` has failed (2)'
     assert find_boot(machine.service).why.startswith(why)
 
 
