@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,6 @@ from support.install_machine import (
     find_boot,
     install,
     machine_to_install,
-    make_foreign,
     order,
     tell,
     write_at,
@@ -119,11 +119,22 @@ def test_a_root_that_was_being_made_is_nobody_elses(
 
 
 def test_what_may_be_erased_is(machine: Installer, system: Installable, tmp_path: Path) -> None:
+    """A disk of here too, once its EFI system partition is called something else."""
     disk = machine.add_disk("ata-ONE")
-    make_foreign(disk, "a table of partitions")
+    write_table(disk, "name=ec-root")
+    with disk.mounted(tmp_path / "esp", label="EC-BOOT") as esp:
+        (device,) = re.findall(rf"^(\S+)p1 {esp} ", Path("/proc/mounts").read_text(), re.MULTILINE)
+        label = ["sfdisk", "--no-reread", "--force", "--part-label", device, "1", "old"]
+        subprocess.run(label, check=True)
     tell(machine.service, erase=True)
+    machine.esp_mib = 2 * ESP_MIB
     install(machine)
     assert describe_installed(disk, tmp_path / "mnt")["system"] == system.store_path
+    with disk.attached() as device:
+        table = subprocess.run(
+            ["sfdisk", "--dump", device], capture_output=True, text=True, check=True
+        ).stdout
+    assert f"size= {2 * ESP_MIB << 11:>11}, " in table
 
 
 def test_the_only_one_of_a_size(machine: Installer, tmp_path: Path) -> None:
