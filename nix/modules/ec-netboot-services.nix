@@ -37,7 +37,9 @@ let
 
   # What is staged besides: the channels that groups follow.
   groupChannels = lib.unique (
-    lib.filter (channel: channel != null) (lib.mapAttrsToList (_: group: group.channel) settings.fleet.groups)
+    lib.filter (channel: channel != null) (
+      lib.mapAttrsToList (_: group: group.channel) settings.fleet.groups
+    )
   );
 
   fixedOfFleet = [
