@@ -55,8 +55,10 @@ in
   # What ends in stage 1 is told from what never started: 2 MiB of the initrd.
   services.every-channel.report.initrd.enable = lib.mkDefault config.boot.initrd.systemd.enable;
 
-  # It installs itself where its boot server says so.
-  services.every-channel.install.enable = lib.mkDefault config.services.every-channel.runner.enable;
+  # It installs itself where its boot server says so, and there is a Nix to do so.
+  services.every-channel.install.enable = lib.mkDefault (
+    config.services.every-channel.runner.enable && config.nix.enable
+  );
 
   # As in nixpkgs, but that the store's image is there by the name under which stage 1 mounts it, and not by a link to its
   # store path: that path in the initrd is a reference, and whatever had the initrd had the image a second time. It is packed

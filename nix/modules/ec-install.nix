@@ -46,7 +46,8 @@ in
       example = 1024;
       description = ''
         Size of the partition that the machine's firmware boots from, which has the kernels of all systems in the boot
-        menu. The rest of the disk is the root file system.
+        menu. The rest of the disk is the root file system. A partition that an earlier installation has made stays as large
+        as it is.
       '';
     };
   };

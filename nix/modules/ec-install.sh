@@ -3,7 +3,8 @@
 #   $1  a file with the kernel's command line
 #
 # The unit says INSTALL_DEFINITIONS, systemd-repart's, and systemd RUNTIME_DIRECTORY. Nothing that is printed has the token of
-# the boot, and no argument of a program. It ends with 0 where the disk boots, with 2 where it does not go on whatever is tried.
+# the boot, and no argument of a program. It ends with 0 where the disk boots, with 2 where it does not go on whatever is tried;
+# with anything else, systemd starts it again.
 # Whoever tries this out says INSTALL_SYS, for /sys; INSTALL_DISKS, the disks that there are; and INSTALL_BY_ID.
 set -euo pipefail
 shopt -s nullglob
@@ -21,6 +22,10 @@ readonly TELL_SECONDS=5 COPY_TRIES=5
 readonly SPARE_BYTES=$((256 << 20))
 # So little is left of one that is full.
 readonly FULL_BYTES=$((16 << 20))
+# And so much an EFI system partition needs for what an installation notes there.
+readonly ESP_SPARE_BYTES=$((1 << 20))
+# Failures of one boot that nobody has thought of, until it does not go on.
+readonly MAX_FAILURES=3
 
 sys=${INSTALL_SYS:-/sys} by_id=${INSTALL_BY_ID:-/dev/disk/by-id}
 runtime=$RUNTIME_DIRECTORY
@@ -119,6 +124,29 @@ try_again() {
   exit 75
 }
 
+# What ends the program without a word of its own, such as a file system that is full, or a disk that fails: it is tried again, and
+# then given up. Of the command the log and the server have what stands here, which is no secret.
+failed='' is_stopped=''
+end() {
+  local count
+  trap - ERR EXIT
+  if [ -n "$is_stopped" ] || [ "$1" -eq 143 ]; then return; fi
+  if [ -z "$failed" ] && [[ $1 =~ ^(0|2|75)$ ]]; then return; fi
+  failed=${failed//[[:space:]]/ } failed=${failed:-"the program itself"}
+  count=$(echo "$failed" >> "$runtime/failures" && wc --lines < "$runtime/failures") || count=$MAX_FAILURES
+  failed="\`${failed:0:120}\` has failed ($1)"
+  if [ "$count" -ge "$MAX_FAILURES" ]; then
+    give_up "$failed, the last of $count failures; why, the machine's console and \`journalctl -u every-channel-install\` say"
+  fi
+  say "<4>$step: $failed; trying again"
+  # Not one of the program's own, whatever the command's was.
+  exit 1
+}
+set -o errtrace
+trap 'failed=${failed:-$BASH_COMMAND}' ERR
+trap 'is_stopped=yes; exit 143' TERM
+trap 'end $?' EXIT
+
 # --- the disk, and what is written to it ----------------------------------------------------------------------------
 
 # shellcheck source=install-disk.sh
@@ -181,7 +209,9 @@ mkdir -p "$root" "$esp"
 begin
 tell disk
 if [ ! -d "$sys/firmware/efi" ]; then give_up "the machine has started by BIOS; what is installed starts by UEFI"; fi
-choose_disk "$(list_disks)"
+disks=$(list_disks)
+choose_disk "$disks"
+check_others "$disks"
 inspect_disk
 if is_installed; then
   say_it_again

@@ -35,6 +35,13 @@ let
     )
   );
 
+  # What is staged besides: the channels that groups follow.
+  groupChannels = lib.unique (
+    lib.filter (channel: channel != null) (
+      lib.mapAttrsToList (_: group: group.channel) settings.fleet.groups
+    )
+  );
+
   fixedOfFleet = [
     "hostName"
     "listen"
@@ -134,9 +141,14 @@ let
       environment = lib.optionalAttrs remote proxyVariables;
     };
     "${unit}-stage" = {
-      restartTriggers = changesOf [
-        "release"
-        "stateDir"
+      restartTriggers = [
+        (builtins.toJSON (
+          lib.getAttrs [
+            "release"
+            "stateDir"
+          ] settings
+          // lib.optionalAttrs (groupChannels != [ ]) { inherit groupChannels; }
+        ))
       ];
       environment = proxyVariables;
     };

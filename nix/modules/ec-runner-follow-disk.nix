@@ -97,7 +97,7 @@ in
       example = 5;
       description = ''
         How many systems stay in the boot menu, the one that runs among them. The kernels of all of them, and of one more,
-        have to fit onto the EFI system partition.
+        have to fit onto the EFI system partition. Older ones are removed once the next system has come up.
       '';
     };
   };

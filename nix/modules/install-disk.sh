@@ -3,6 +3,7 @@
 #   list_disks           the disks that there are, a line each
 #   choose_disk LINES    disk, disk_bytes, disk_name, disk_is_known
 #   inspect_disk         content and marker, of the disk
+#   check_others LINES   gives up where another disk has a system of here too
 #   check_disk           gives up where somebody else's is on it
 #
 # shellcheck shell=bash
@@ -141,6 +142,44 @@ is_installed() {
   [ "${marker[node]:-}" = "${plan[node]}" ] && [[ ${plan[order]} == first || ${plan[order]} == "${marker[order]:-}" ]]
 }
 
+# An installed system finds its partitions by their labels, and the machine would start from either of two that have them.
+check_others() {
+  local device _ names part label
+  while read -r device _ _ names; do
+    if [ -z "$device" ] || [ "$device" = "$disk" ]; then continue; fi
+    partx --update "$device" 2> /dev/null || true
+    while read -r part; do
+      for label in "$ESP_LABEL" "$ROOT_LABEL"; do
+        if has_label "$part" "$label"; then
+          give_up "${names:+${names%% *}, }$device has a partition labelled $label too, by which the system on $disk_name is to find its own: erase or unplug it"
+        fi
+      done
+    done < <(lsblk --noheadings --raw --paths --output NAME "$device")
+  done <<< "$1"
+}
+
+# has_label PARTITION LABEL: its file system has it, or the table says so.
+has_label() {
+  local known
+  known=$(blkid --probe --output export "$1" 2> /dev/null) || true
+  [[ $known =~ (^|$'\n')(LABEL|PART_ENTRY_NAME)="$2"($|$'\n') ]]
+}
+
+# Whether a loop device has a part of the disk that is written to, as stage 1 leaves it where it keeps the store's image there
+# (store-cache.sh): nothing that lsblk tells says so.
+holds_store() {
+  local part file parts
+  parts=$(lsblk --noheadings --raw --paths --output NAME "$disk")
+  # What is beside the two partitions stays.
+  if [ "$content" = ours ]; then parts="$disk $(find_partition "$ROOT_LABEL") $(find_partition "$ESP_LABEL")"; fi
+  while read -r file; do
+    for part in $parts; do
+      if [ "$(readlink --canonicalize "$file")" = "$part" ]; then return 0; fi
+    done
+  done < <(losetup --list --noheadings --output BACK-FILE)
+  return 1
+}
+
 check_disk() {
   local what='' holder
   case $content in
@@ -154,4 +193,5 @@ check_disk() {
   if [ -n "$what" ]; then content=foreign; fi
   holder=$(lsblk --noheadings --raw --output MOUNTPOINTS "$disk" | tr -d '[:space:]')
   if [ -n "$holder" ]; then give_up "$disk_name is in use: $holder"; fi
+  if holds_store; then give_up "$disk_name is in use: this system's Nix store is on it (runner.storeCache)"; fi
 }

@@ -50,6 +50,32 @@ save_host_keys() {
   sync --file-system "$esp"
 }
 
+# make_room: an EFI system partition that is full takes nothing of what follows. What it boots is about to go; before it is
+# removed, the root file system is that of no node, so that whoever comes after a power cut installs it anew, and finds the
+# host keys there alone.
+make_room() {
+  if [ "$(find_free "$esp")" -ge "$ESP_SPARE_BYTES" ]; then return; fi
+  say "<4>the EFI system partition is full: what the system before boots from is removed"
+  if mount -t ext4 "$root_part" "$root" 2> /dev/null; then
+    if [ -e "$root/$STATE/installed" ]; then
+      rm -rf "$esp/every-channel/host-keys"
+      sync --file-system "$esp"
+      rm "$root/$STATE/installed"
+      sync --file-system "$root"
+    fi
+    umount "$root"
+  fi
+  clear_menu "$esp"
+}
+
+# clear_menu ESP: of the system before, its entries and kernels, and what a power cut left of its menu: that is opened as new.
+clear_menu() {
+  rm -rf "$1/loader/entries"/nixos-*.conf "$1/loader/loader.tmp" "$1/EFI/nixos"
+  sync --file-system "$1"
+}
+
+find_free() { df --output=avail --block-size=1 "$1" | tail --lines=1; }
+
 make_file_systems() {
   # A table that was there before has file systems in which a power cut may have left anything.
   fsck.vfat -a "$esp_part" > /dev/null 2>&1 || true
@@ -57,6 +83,7 @@ make_file_systems() {
     mkfs.vfat -n "$ESP_LABEL" "$esp_part" > /dev/null
     mount "$esp_part" "$esp"
   fi
+  make_room
   # What the next partition has from now on, until it has a file system, is nobody else's.
   mkdir -p "$esp/${BEGUN%/*}"
   : > "$esp/$BEGUN"
@@ -74,15 +101,20 @@ nix_command() { nix --extra-experimental-features nix-command "$@"; }
 
 # What the EFI system partition takes of the disk: the one that there is, or that is to be made.
 find_esp_bytes() {
-  local part name value bytes=0
+  local part bytes
   if [ "$content" = ours ] && part=$(find_partition "$ESP_LABEL"); then
     bytes=$(blockdev --getsize64 "$part")
   else
-    while IFS='=' read -r name value; do
-      if [ "$name" = SizeMinBytes ]; then bytes=$((${value%M} << 20)); fi
-    done < "$INSTALL_DEFINITIONS/10-esp.conf"
+    bytes=$(find_wanted_esp_bytes)
   fi
   echo "$bytes"
+}
+
+find_wanted_esp_bytes() {
+  local name value
+  while IFS='=' read -r name value; do
+    if [ "$name" = SizeMinBytes ]; then echo $((${value%M} << 20)); fi
+  done < "$INSTALL_DEFINITIONS/10-esp.conf"
 }
 
 # The closure, in bytes, by what the cache says of it.
@@ -93,6 +125,9 @@ measure_closure() {
   [[ $line =~ ([0-9]+)[[:space:]]*$ ]] || give_up "the cache does not say how large ${plan[system]} is"
   closure_bytes=${BASH_REMATCH[1]}
   esp_bytes=$(find_esp_bytes)
+  if [ "$esp_bytes" -lt "$(find_wanted_esp_bytes)" ]; then
+    say "<4>the EFI system partition that is there stays, with $((esp_bytes >> 20)) MiB: espMiB is for a new table of partitions"
+  fi
   if [ "$disk_bytes" -lt $((esp_bytes + closure_bytes + closure_bytes / 8 + SPARE_BYTES)) ]; then
     give_up "$disk_name is too small for $((closure_bytes >> 20)) MiB of ${plan[system]} beside $((esp_bytes >> 20)) MiB to boot from"
   fi
@@ -133,7 +168,7 @@ copy_system() {
     say "the closure was not copied (try $try of $COPY_TRIES)"
     sleep "$((try > 1 ? 5 : 0))"
   done
-  free=$(df --output=avail --block-size=1 "$root" | tail --lines=1)
+  free=$(find_free "$root")
   if [ "$free" -lt "$FULL_BYTES" ]; then
     give_up "the file system on $disk_name is full: $((free >> 20)) MiB are left for ${plan[system]}"
   fi
@@ -146,12 +181,12 @@ install_loader() {
   umask 022
   mkdir -p "$root/etc" "$profiles"
   touch "$root/etc/NIXOS"
-  # Of the system before: what makes the boot menu would take an entry of the same number for its own.
-  rm -f "$root/boot/loader/entries"/nixos-*.conf "$root/boot/loader/loader.tmp"
+  # What makes the boot menu would take an entry of the same number for its own, and writes kernels before it removes others.
+  clear_menu "$root/boot"
   nix-env --store "$root" --profile "$profiles/system" --set "${plan[system]}"
   NIXOS_INSTALL_BOOTLOADER=1 nixos-enter --root "$root" --silent --command \
     "/nix/var/nix/profiles/system/bin/switch-to-configuration boot" \
-    || give_up "the boot loader of ${plan[system]} cannot be installed"
+    || give_up "the boot loader of ${plan[system]} cannot be installed; the EFI system partition has $(($(find_free "$root/boot") >> 20)) MiB left"
   umask 077
 }
 

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import re
 import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from support.boot_service import Service, boot_service, stage, write_settings
+from support.boot_service import boot_service
 from support.disk_lab import Installable
 from support.install_lab import (
     DISK_BYTES,
     ESP_MIB,
-    MAC,
     Disk,
     Installer,
     build_system,
     describe_installed,
+    is_killed,
     require_install_tools,
     write_nixos_enter,
 )
-from support.kept_boots import read_boots
+from support.install_machine import (
+    digest,
+    find_boot,
+    install,
+    machine_to_install,
+    order,
+    tell,
+    write_at,
+    write_install_settings,
+    write_table,
+)
 
 from ectools.netboot.boots.model import BootState, NodeStage
 
@@ -45,77 +54,10 @@ def nixos_enter(nixpkgs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return write_nixos_enter(nixpkgs, tmp_path_factory.mktemp("enter") / "bin")
 
 
-def fleet(**install: Any) -> dict[str, Any]:
-    group = {"boot": "install", "install": {"disk": {"id": "ata-ONE"}, **install}}
-    return {"groups": {"g": group}, "nodes": {"nuc": {"group": "g", "match": {"mac": [MAC]}}}}
-
-
 @pytest.fixture
-def settings_file(system: Installable, tmp_path: Path) -> Path:
-    (tmp_path / "state").mkdir()
-    stage(tmp_path / "state", system.files)
-    settings = write_settings(tmp_path)
-    raw = json.loads(settings.read_text())
-    settings.write_text(json.dumps({**raw, "fleet": {**raw["fleet"], **fleet()}}))
-    return settings
-
-
-@pytest.fixture
-def service(settings_file: Path) -> Iterator[Service]:
-    arguments = ("--control-socket", str(settings_file.parent / "control"))
-    with boot_service(settings_file, arguments=arguments) as service:
-        yield service
-
-
-@pytest.fixture
-def machine(service: Service, nixos_enter: Path, system: Installable, tmp_path: Path) -> Installer:
-    directory = tmp_path / "machine"
-    directory.mkdir()
-    return Installer(service, directory, nixos_enter, system.public_key)
-
-
-def tell(service: Service, **install: Any) -> None:
-    """The operator says something else of the group."""
-    raw = json.loads(service.settings_file.read_text())
-    service.change(fleet={**raw["fleet"], **fleet(**install)})
-    service.reload()
-
-
-def install(machine: Installer, status: int = 0) -> subprocess.CompletedProcess[str]:
-    cmdline = machine.boot()
-    assert cmdline is not None
-    done = machine.install(cmdline)
-    assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
-
-
-def order(*words: str) -> None:
-    """What an operator says."""
-    argv = [sys.executable, "-m", "ectools.cli.main", "fleet", *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def find_boot(service: Service) -> Any:
-    return read_boots(service.state_dir)["nuc"]
-
-
-def digest(disk: Disk) -> str:
-    """Of what is on it, and where: what was never written is not read."""
-    found, end = hashlib.sha256(), disk.file.stat().st_size
-    with disk.file.open("rb") as stream:
-        at = 0
-        while at < end:
-            try:
-                at = os.lseek(stream.fileno(), at, os.SEEK_DATA)
-            except OSError:
-                break
-            stream.seek(at)
-            block = stream.read(4096)
-            if block.strip(b"\0"):
-                found.update(at.to_bytes(8, "big") + block)
-            at += len(block)
-    return found.hexdigest()
+def machine(nixos_enter: Path, system: Installable, tmp_path: Path) -> Iterator[Installer]:
+    with machine_to_install(system, nixos_enter, tmp_path) as machine:
+        yield machine
 
 
 def test_a_machine_with_an_empty_disk(machine: Installer, system: Installable, tmp_path: Path) -> None:
@@ -154,82 +96,13 @@ def test_a_machine_with_an_empty_disk(machine: Installer, system: Installable, t
     assert find_boot(machine.service).state is BootState.HEALTHY
 
 
-def write_at(disk: Disk, offset: int, data: bytes) -> None:
-    with disk.file.open("r+b") as file:
-        file.seek(offset)
-        file.write(data)
-
-
-def make_foreign(disk: Disk, kind: str) -> None:
-    if kind == "a file system":
-        subprocess.run(["mkfs.ext4", "-q", "-F", disk.file], check=True)
-    elif kind == "a table of partitions":
-        table = "label: gpt\nname=data\n"
-        subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
-    elif kind == "a table for BIOS":
-        subprocess.run(["sfdisk", "--quiet", disk.file], input="label: dos\n,\n", text=True, check=True)
-    elif kind == "swap":
-        subprocess.run(["mkswap", "--quiet", disk.file], check=True)
-    elif kind == "what nobody knows":
-        # As an encrypted disk without a header has it, or a database.
-        write_at(disk, 0, os.urandom(4 << 20))
-    elif kind == "what begins late":
-        write_at(disk, (1 << 20) - 1, b"x")
-    elif kind == "what ends it":
-        write_at(disk, DISK_BYTES - 512, b"x")
-    elif kind == "a root that nobody knows":
-        table = "label: gpt\nsize=100MiB, name=EC-BOOT\nname=ec-root\n"
-        subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
-        write_at(disk, 101 << 20, os.urandom(4 << 20))
-    elif kind == "another root":
-        table = "label: gpt\nsize=100MiB, name=EC-BOOT\nname=ec-root\n"
-        subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
-        with disk.attached() as device:
-            subprocess.run(["partx", "--update", device], check=False)
-            subprocess.run(["mkswap", "--quiet", f"{device}p2"], check=True)
-    else:
-        table = "label: gpt\nsize=100MiB, name=ec-root\n"
-        subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "a file system",
-        "a table of partitions",
-        "a table for BIOS",
-        "swap",
-        "a root alone",
-        "another root",
-        "what nobody knows",
-        "what begins late",
-        "what ends it",
-        "a root that nobody knows",
-    ],
-)
-def test_what_holds_something_else_is_left_as_it_was(machine: Installer, kind: str) -> None:
-    disk = machine.add_disk("ata-ONE")
-    make_foreign(disk, kind)
-    before = digest(disk)
-    install(machine, status=2)
-    assert digest(disk) == before
-    boot = find_boot(machine.service)
-    assert boot.state is BootState.FAILED
-    assert boot.why.startswith("not installed (disk): ata-ONE holds something else")
-
-
 @pytest.mark.parametrize("left", ["a root without anything", "a root half made", "a root that nobody knows"])
 def test_a_root_that_was_being_made_is_nobody_elses(
     machine: Installer, left: str, system: Installable, tmp_path: Path
 ) -> None:
     """As a power cut leaves it, on a machine of whose installation nobody remembers anything."""
     disk = machine.add_disk("ata-ONE")
-    table = f"label: gpt\nsize={ESP_MIB}MiB, type=U, name=EC-BOOT\nname=ec-root\n"
-    subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
-    with disk.attached() as device:
-        subprocess.run(["partx", "--update", device], check=False)
-        # As `write_definitions` has it: not every kernel knows vfat.
-        subprocess.run(["mkfs.ext4", "-q", "-L", "EC-BOOT", f"{device}p1"], check=True)
+    write_table(disk, "name=ec-root")
     if left != "a root without anything":
         write_at(disk, (ESP_MIB + 1) << 20, os.urandom(4 << 20))
     if left == "a root half made":
@@ -246,34 +119,22 @@ def test_a_root_that_was_being_made_is_nobody_elses(
 
 
 def test_what_may_be_erased_is(machine: Installer, system: Installable, tmp_path: Path) -> None:
+    """A disk of here too, once its EFI system partition is called something else."""
     disk = machine.add_disk("ata-ONE")
-    make_foreign(disk, "a table of partitions")
+    write_table(disk, "name=ec-root")
+    with disk.mounted(tmp_path / "esp", label="EC-BOOT") as esp:
+        (device,) = re.findall(rf"^(\S+)p1 {esp} ", Path("/proc/mounts").read_text(), re.MULTILINE)
+        label = ["sfdisk", "--no-reread", "--force", "--part-label", device, "1", "old"]
+        subprocess.run(label, check=True)
     tell(machine.service, erase=True)
+    machine.esp_mib = 2 * ESP_MIB
     install(machine)
     assert describe_installed(disk, tmp_path / "mnt")["system"] == system.store_path
-
-
-@pytest.mark.parametrize(
-    ("choice", "sizes", "why"),
-    [
-        ({"id": "ata-THREE"}, [1, 1], "no disk is ata-THREE: there are "),
-        ({"serial": "S9"}, [1, 1], "no disk has the serial number S9: there are "),
-        ({"minGiB": 1}, [1, 2], "2 disks, and not one, have 1 GiB: there are "),
-        ({"minGiB": 3}, [1, 2], "no disk has 3 GiB: there are "),
-        ({}, [1, 1], "2 disks, and not one, is the only one"),
-    ],
-)
-def test_a_disk_that_is_not_the_only_one(
-    machine: Installer, choice: dict[str, Any], sizes: list[int], why: str
-) -> None:
-    disks = [
-        machine.add_disk(name, size << 30) for name, size in zip(("ata-ONE", "ata-TWO"), sizes, strict=True)
-    ]
-    before = [digest(disk) for disk in disks]
-    tell(machine.service, disk=choice)
-    install(machine, status=2)
-    assert [digest(disk) for disk in disks] == before
-    assert find_boot(machine.service).why.startswith(f"not installed (disk): {why}")
+    with disk.attached() as device:
+        table = subprocess.run(
+            ["sfdisk", "--dump", device], capture_output=True, text=True, check=True
+        ).stdout
+    assert f"size= {2 * ESP_MIB << 11:>11}, " in table
 
 
 def test_the_only_one_of_a_size(machine: Installer, tmp_path: Path) -> None:
@@ -283,79 +144,6 @@ def test_the_only_one_of_a_size(machine: Installer, tmp_path: Path) -> None:
     install(machine)
     assert digest(small) == before
     assert describe_installed(large, tmp_path / "mnt")["loader"] == "1\n"
-
-
-@pytest.mark.parametrize(("size", "esp_mib"), [(DISK_BYTES // 4, ESP_MIB), (DISK_BYTES, 800)])
-def test_a_disk_that_is_too_small(size: int, esp_mib: int, machine: Installer) -> None:
-    machine.esp_mib = esp_mib
-    disk = machine.add_disk("ata-ONE", size)
-    before = digest(disk)
-    install(machine, status=2)
-    assert digest(disk) == before
-    why = find_boot(machine.service).why
-    assert "is too small" in why
-    assert f"beside {esp_mib} MiB" in why
-
-
-def test_a_root_that_is_too_small_for_what_is_copied(machine: Installer) -> None:
-    """Of a table that is of here, with a partition of somebody else's."""
-    disk = machine.add_disk("ata-ONE")
-    table = f"label: gpt\nsize={ESP_MIB}MiB, type=U, name=EC-BOOT\nsize=8MiB, name=ec-root\nname=other\n"
-    subprocess.run(["sfdisk", "--quiet", disk.file], input=table, text=True, check=True)
-    with disk.attached() as device:
-        subprocess.run(["partx", "--update", device], check=False)
-        subprocess.run(["mkfs.ext4", "-q", "-L", "EC-BOOT", f"{device}p1"], check=True)
-    install(machine, status=2)
-    assert "is full: " in find_boot(machine.service).why
-
-
-def test_a_machine_that_starts_by_bios(machine: Installer) -> None:
-    machine.uefi = False
-    disk = machine.add_disk("ata-ONE")
-    before = digest(disk)
-    install(machine, status=2)
-    assert digest(disk) == before
-    assert "BIOS" in find_boot(machine.service).why
-
-
-def test_what_another_key_has_signed_is_not_installed(machine: Installer) -> None:
-    machine.public_key = "boot.test-1:" + "A" * 43 + "="
-    machine.add_disk("ata-ONE")
-    cmdline = machine.boot()
-    assert cmdline is not None
-    # Without the pauses between its tries.
-    fast = machine.directory / "no-pauses.sh"
-    fast.write_text("sleep() { :; }\n")
-    assert machine.install(cmdline, bash_env=fast).returncode == 2
-    assert "is not signed by a key that this system trusts" in find_boot(machine.service).why
-    assert machine.boot() is not None
-
-
-def test_without_its_own_token_nothing_is_touched(machine: Installer) -> None:
-    disk = machine.add_disk("ata-ONE")
-    before = digest(disk)
-    cmdline = machine.boot()
-    assert cmdline is not None
-    text = cmdline.read_text()
-    for bad in (
-        text.replace("?boot=", "?boot=x"),
-        text.replace("every_channel.report=", "every_channel.other="),
-        text.replace("every_channel.install=first", "every_channel.install=$(touch${IFS}x)"),
-        text.replace("every_channel.install=", "every_channel.other="),
-    ):
-        cmdline.write_text(bad)
-        assert machine.install(cmdline).returncode == 2
-    # Another machine, with all of it.
-    cmdline.write_text(text)
-    machine.mac = "02:00:00:00:00:99"
-    assert machine.install(cmdline).returncode == 2
-    assert digest(disk) == before
-    machine.mac = MAC
-    assert machine.install(cmdline).returncode == 0
-    # Used once: the same arguments start nothing a second time.
-    before = digest(disk)
-    assert machine.install(cmdline).returncode == 2
-    assert digest(disk) == before
 
 
 def test_an_order_to_install_again_keeps_the_host_keys_or_makes_them(
@@ -388,10 +176,64 @@ def test_an_order_to_install_again_keeps_the_host_keys_or_makes_them(
         assert machine.boot() is None
 
 
+def fill_esp(disk: Disk, directory: Path) -> None:
+    """Kernels of many generations."""
+    with disk.mounted(directory, label="EC-BOOT", write=True) as esp:
+        (esp / "EFI/nixos").mkdir(parents=True)
+        subprocess.run(["dd", "if=/dev/zero", f"of={esp}/EFI/nixos/old.efi", "bs=64k"], check=False)
+        with pytest.raises(OSError, match="No space left"):
+            (esp / "EFI/nixos/more.efi").write_bytes(b"x" * 65536)
+
+
+def test_an_esp_that_is_full(machine: Installer, tmp_path: Path) -> None:
+    """What it has of the system before makes room; a power cut at that leaves what is installed anew."""
+    disk = machine.add_disk("ata-ONE")
+    install(machine)
+    first = describe_installed(disk, tmp_path / "mnt")
+    fill_esp(disk, tmp_path / "esp")
+    order("boot-once", "nuc", "install", "--socket", str(tmp_path / "control"))
+    cut = tmp_path / "cut.sh"
+    cut.write_text('rm() { command rm "$@"; if [[ $* == */EFI/nixos ]]; then kill -KILL $$; fi; }\n')
+    cmdline = machine.boot()
+    assert cmdline is not None
+    assert is_killed(machine.install(cmdline, bash_env=cut))
+    # Whoever takes the order back finds the disk without what it booted, and not for installed.
+    fill_esp(disk, tmp_path / "esp")
+    order("release", "nuc", "--socket", str(tmp_path / "control"))
+    done = install(machine)
+    assert "already" not in done.stdout
+    again = describe_installed(disk, tmp_path / "mnt")
+    assert again["keys"] == first["keys"]
+    assert again["left"] == []
+    with disk.mounted(tmp_path / "esp", label="EC-BOOT") as esp:
+        assert not (esp / "EFI/nixos").exists()
+
+
+def test_a_failure_that_nobody_has_thought_of(machine: Installer) -> None:
+    """It is tried again, then given up, and the boot server knows what it was."""
+    machine.add_disk("ata-ONE")
+    cmdline = machine.boot()
+    assert cmdline is not None
+    # With a status that the program ends with by itself, too.
+    program, broken = machine.directory / "mkdir", machine.directory / "broken.sh"
+    program.write_text('#!/bin/sh\ncase $1 in -m) exit 2 ;; esac\nexec /bin/mkdir "$@"\n')
+    program.chmod(0o755)
+    broken.write_text(f"PATH={machine.directory}:$PATH; unset BASH_ENV\n")
+    for attempt, (status, state) in enumerate(
+        [(1, BootState.BOOTING), (1, BootState.BOOTING), (2, BootState.FAILED)]
+    ):
+        done = machine.install(cmdline, bash_env=broken, again=attempt > 0)
+        assert done.returncode == status, done.stdout + done.stderr
+        assert find_boot(machine.service).state is state
+    why = 'not installed (partition): `mkdir -m 0755 "$root/boot"` has failed (2)'
+    assert find_boot(machine.service).why.startswith(why)
+
+
 def test_a_boot_server_that_has_forgotten_installs_nothing_over_it(
-    settings_file: Path, system: Installable, nixos_enter: Path, tmp_path: Path
+    system: Installable, nixos_enter: Path, tmp_path: Path
 ) -> None:
     """A boot host that was made anew: the fleet says `install`, and the disk says that it was."""
+    settings_file = write_install_settings(system, tmp_path)
     with boot_service(settings_file) as service:
         machine = Installer(service, tmp_path, nixos_enter, system.public_key)
         disk = machine.add_disk("ata-ONE")

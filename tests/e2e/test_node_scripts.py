@@ -140,13 +140,22 @@ def test_a_machine_says_by_what_it_is_known(tmp_path: Path) -> None:
     for name, text in {
         "class/net/eth0/device/x": "",
         "class/net/eth0/address": "02:00:00:00:00:01\n",
+        # As a bond has them, of which one has no permanent address and each shows the bond's.
+        "class/net/eth1/device/x": "",
+        "class/net/eth1/address": "02:00:00:00:00:01\n",
+        "class/net/eth1/bonding_slave/perm_hwaddr": "02:00:00:00:00:02\n",
+        "class/net/eth2/device/x": "",
+        "class/net/eth2/address": "02:00:00:00:00:01\n",
+        "class/net/eth2/bonding_slave/perm_hwaddr": "",
+        "class/net/bond0/address": "02:00:00:00:00:03\n",
         "class/net/lo/address": "00:00:00:00:00:00\n",
         "class/dmi/id/product_serial": "A B\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     script = 'set -eu; source "$1/requests.sh"; list_identity "$2"; printf "%s\\n" "${identity[@]}"'
-    assert run(script, tmp_path).splitlines() == ["mac", "02:00:00:00:00:01", "serial", "A B"]
+    cards = ["mac", "02:00:00:00:00:01", "mac", "02:00:00:00:00:02"]
+    assert run(script, tmp_path).splitlines() == [*cards, "serial", "A B"]
 
 
 def test_a_file_is_replaced_whole_and_is_its_owners(tmp_path: Path) -> None:

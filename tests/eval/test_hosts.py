@@ -78,6 +78,14 @@ in {
     (map (package: package.pname or package.name) config.environment.systemPackages);
 }"""
 
+WITHOUT_NIX = """hosts: let
+  inherit (hosts.ec-runner-x86_64-netboot.extendModules { modules = [ { nix.enable = false; } ]; }) config;
+in {
+  failed = map (a: a.message) (builtins.filter (a: !a.assertion) config.assertions);
+  installs = map (host: host.config.services.every-channel.install.enable)
+    [ { inherit config; } hosts.ec-runner-x86_64-netboot ];
+}"""
+
 
 @pytest.fixture(scope="module")
 def hosts(nixpkgs: Path) -> dict[str, dict[str, Any]]:
@@ -169,6 +177,15 @@ def test_a_netboot_runner_can_do_without_perl(nixpkgs: Path) -> None:
         override_inputs={"nixpkgs": f"path:{nixpkgs}"},
     )
     assert found == {"warnings": [], "failed": [], "overlay": True, "perl": []}
+
+
+def test_a_netboot_runner_without_nix_installs_nothing(nixpkgs: Path) -> None:
+    found = evaluate(
+        installable=f"{ROOT}#nixosConfigurations",
+        apply=WITHOUT_NIX,
+        override_inputs={"nixpkgs": f"path:{nixpkgs}"},
+    )
+    assert found == {"failed": [], "installs": [False, True]}
 
 
 def test_a_system_without_a_disk_makes_no_key_that_takes_long(hosts: dict[str, dict[str, Any]]) -> None:

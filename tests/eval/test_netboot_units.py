@@ -205,6 +205,12 @@ def test_a_change_concerns_only_the_units_that_act_upon_it(variants: Variants) -
         ({"ipxe": {"onFailure": "reboot"}}, {serve: "reload", ipxe: "restart"}),
         # A node comes without an end of the downloads of the others.
         ({"fleet": {"nodes": {"n": {"match": {"asset": "n"}}}}}, {serve: "reload"}),
+        # A channel that a group follows is staged before its machines can boot from it.
+        (
+            {"fleet": {"groups": {"g": {"channel": "canary"}}}},
+            {serve: "reload", stage: "restart"},
+        ),
+        ({"fleet": {"groups": {"g": {"boot": "hold"}}}}, {serve: "reload"}),
         ({"fleet": {"keepBoots": 7}}, {serve: "reload"}),
         ({"fleet": {"allowedHosts": ["boot.example.org"]}}, {serve: "reload"}),
         # Another boot binary beside the one that is there.

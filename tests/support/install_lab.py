@@ -153,10 +153,14 @@ class Installer:
         return file
 
     def install(
-        self, cmdline: Path, *, bash_env: Path | None = None, **env: str
+        self, cmdline: Path, *, bash_env: Path | None = None, again: bool = False, **env: str
     ) -> subprocess.CompletedProcess[str]:
-        """One run of the program, which takes its mounts and processes with it."""
-        shutil.rmtree(self.directory / "run", ignore_errors=True)
+        """One run of the program, which takes its mounts and processes with it.
+
+        ``again``: systemd has started it once more, on the same boot.
+        """
+        if not again:
+            shutil.rmtree(self.directory / "run", ignore_errors=True)
         for name in ("run", "by-id", "sys/class/net/eth0/device"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         (self.directory / "sys/class/net/eth0/address").write_text(f"{self.mac}\n")

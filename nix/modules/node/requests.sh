@@ -26,11 +26,17 @@ add_fields() {
 
 # shellcheck disable=SC2034 # whoever sources it uses it
 list_identity() {
-  local card name
+  local card name file mac macs=' '
   identity=()
   for card in "$1"/class/net/*; do
     # What has no device is no card.
-    if [ -e "$card/device" ] && [ -r "$card/address" ]; then identity+=(mac "$(< "$card/address")"); fi
+    [ -e "$card/device" ] || continue
+    # One of a bond shows the bond's address, and its own there.
+    for file in "$card/bonding_slave/perm_hwaddr" "$card/address"; do
+      if ! [ -r "$file" ] || ! read -r mac < "$file" || [[ $macs == *" $mac "* ]]; then continue; fi
+      macs+="$mac "
+      identity+=(mac "$mac")
+    done
   done
   for name in uuid:product_uuid serial:product_serial asset:chassis_asset_tag; do
     if [ -r "$1/class/dmi/id/${name#*:}" ]; then identity+=("${name%%:*}" "$(< "$1/class/dmi/id/${name#*:}")"); fi

@@ -64,6 +64,22 @@ def test_the_commands_are_found() -> None:
     assert "ectools netboot serve --check --config /etc/every-channel/netboot.toml" in find_commands(TEXT)
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_a_rollout_is_of_what_was_staged(path: Path) -> None:
+    """In the block where it is started: no release is there before it is staged."""
+    for block in re.findall(r"(?:^    .*\n)+", path.read_text(), re.MULTILINE):
+        for found in re.finditer(r"^    ectools rollout start (\S+)", block, re.MULTILINE):
+            assert f"ectools netboot stage --tag {found[1]}" in block[: found.start()]
+
+
+def test_the_group_that_installs_names_what_it_boots() -> None:
+    """Else it follows whatever is staged, and no rollout leads it on."""
+    pieces = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/INSTALL.md").read_text(), re.DOTALL)
+    groups = [group for piece in pieces for group in tomllib.loads(piece).get("groups", {}).values()]
+    assert groups
+    assert all("release" in group or "channel" in group for group in groups)
+
+
 @pytest.mark.parametrize("code", FaultCode)
 def test_every_code_of_the_probe_is_explained(code: FaultCode) -> None:
     assert re.search(rf"^- (?:`[a-z0-9-]+`, )*`{code}`", TEXT, re.MULTILINE)
