@@ -12,7 +12,7 @@ from ectools.netboot.api.bodies import read_json_body
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.rights import ForbiddenError
 from ectools.netboot.fleet.live import ContradictionError
-from ectools.netboot.rollout.decide import list_awaited
+from ectools.netboot.rollout.decide import list_awaited, list_under_way
 from ectools.netboot.rollout.model import Rollout, RolloutPlan, make_rollout_id
 from ectools.suggest import did_you_mean
 
@@ -164,7 +164,7 @@ class RolloutRoutes:
             "taken": len(rollout.taken),
             "healthy": sorted(rollout.healthy),
             "failed": [{"node": node, "why": why} for node, why in rollout.failed.items()],
-            "under_way": list(rollout.under_way),
+            "under_way": list_under_way(rollout, known),
             "awaited": [] if rollout.has_ended else list_awaited(rollout, known),
         }
 
