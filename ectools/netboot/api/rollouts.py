@@ -117,7 +117,10 @@ class RolloutRoutes:
             )
         staged = await self._view.releases.list(fresh=True)
         # A rollout that is done has left the group with another release than the fleet says.
-        now = self._rollouts.find_standing(group_name) or group.wanted
+        # Where that is not staged any more, what the fleet says is what there is to go back to.
+        standing = self._rollouts.find_standing(group_name)
+        is_there = standing is not None and choose_staged(staged, standing) is not None
+        now = standing if is_there else group.wanted
         target = _need_staged(staged, wanted)
         if group.system is not None and group.system not in target.systems:
             raise ContradictionError(

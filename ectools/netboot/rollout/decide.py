@@ -155,6 +155,14 @@ def leave(rollout: Rollout, led_to: str | None) -> Rollout:
     return replace(rollout, is_left=True)
 
 
+def forsake(rollout: Rollout) -> Rollout:
+    """The fleet has no such group any more, for so long that this is no slip: what it ended with is not kept
+    for it, and one of that name that comes boots what the fleet says.
+    """
+    is_over = rollout.has_ended and not rollout.is_unsettled and not rollout.is_left
+    return replace(rollout, is_left=True) if is_over else rollout
+
+
 def _set_back(rollout: Rollout, now: float) -> Rollout:
     """The rollout by a clock that was set back since nodes were given the release: boots count from now."""
     if all(at <= now for at in rollout.taken.values()):

@@ -134,13 +134,14 @@ class LiveRollouts:
     def list_needed(self) -> frozenset[str] | None:
         """The ids of the releases that rollouts lead groups to, or go back to; None: not all are known.
 
-        Also of a group of which the fleet says something else since: it may say what the rollout led it to.
+        Also of a group of which the fleet says something else since: it may say what the rollout led it to;
+        and of one that the fleet has no more, until that is forsaken: it may come again.
         """
         if not self._kept.is_whole:
             return None
         needed: set[str] = set()
-        for group, rollout in self.rollouts.items():
-            if not self._members.has_group(group) or rollout.is_left:
+        for rollout in self.rollouts.values():
+            if rollout.is_left:
                 continue
             ends = {find_led_release(rollout, "")}
             needed |= ends if rollout.has_ended else {rollout.plan.target, rollout.plan.before}

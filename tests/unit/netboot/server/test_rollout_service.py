@@ -16,6 +16,7 @@ from ectools.netboot.fleet.live import LiveFleet
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.release.pins import mark
 from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.rollout import turns
 from ectools.netboot.rollout.model import RolloutPlan, RolloutState
 from ectools.netboot.server import rollout_service
 from ectools.netboot.server.rollout_service import RolloutService
@@ -87,7 +88,8 @@ def test_a_bad_release_goes_back_at_the_first_report_and_is_withdrawn(tmp_path: 
 
 
 def test_its_releases_are_kept_while_it_needs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both, also before it has begun; then the one that it ends with; none once its group is gone."""
+    """Both, also before it has begun; then the one that it ends with; none once its group is gone
+    for long."""
     names = ("one", "two")
     files = {name: {"kernel": name.encode(), "initrd": b"i"} for name in names}
     one, two = (make_release(files[name]).id for name in names)
@@ -123,6 +125,8 @@ def test_its_releases_are_kept_while_it_needs_them(tmp_path: Path, monkeypatch: 
         mark(releases.led_dir, two)
         live.set_base(make_fleet(groups={}, nodes={}), Roster(make_fleet()), where="fleet.toml")
         async with again.running(), asyncio.timeout(60):
+            await until(lambda: releases.list_led() == {one})
+            monkeypatch.setattr(turns, "GONE_SECONDS", -1.0)
             await until(lambda: not releases.list_led())
         await store.close()
 
