@@ -116,7 +116,9 @@ class SimulatedFleet:
 
     def _pull(self) -> None:
         """Mostly of those that have the release: that is who is pulled."""
-        name = self.random.choice(sorted(self.kept.taken if self.random.random() < 0.8 else ()) or sorted(self.names))
+        name = self.random.choice(
+            sorted(self.kept.taken if self.random.random() < 0.8 else ()) or sorted(self.names)
+        )
         if name in self.away:
             self.back[name] = self.now
         self.away ^= {name}

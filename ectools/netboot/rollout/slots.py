@@ -90,7 +90,9 @@ class GroupSlots:
     async def list_groups(self, holder: str) -> list[str]:
         """The groups of which ``holder`` has a slot, by name. Raises StateError."""
         entries = await self._store.list(SLOTS)
-        return sorted(each.key.removeprefix(SLOTS) for each in entries if holder in self._decode(each).holders)
+        return sorted(
+            each.key.removeprefix(SLOTS) for each in entries if holder in self._decode(each).holders
+        )
 
     async def list_holders(self, group: str) -> Mapping[str, float]:
         """Who has a slot → Unix seconds since when. Raises StateError."""
@@ -125,6 +127,9 @@ class GroupSlots:
 def _decode_held(value: Mapping[str, Any]) -> _Held:
     holders = need_mapping(value.get("holders"), "holders")
     return _Held(
-        {need_text(name, "holders"): need_number(at, "holders", most=MAX_TIME) for name, at in holders.items()},
+        {
+            need_text(name, "holders"): need_number(at, "holders", most=MAX_TIME)
+            for name, at in holders.items()
+        },
         frozenset(need_text(name, "nodes") for name in need_list(value.get("nodes", []), "nodes")),
     )

@@ -62,7 +62,9 @@ def check_laws(fleet: SimulatedFleet) -> None:
             assert away.issuperset(after.under_way)
             assert after.healthy
         # Nobody fails by silence who is held.
-        silent = {node for node, why in after.failed.items() if why.startswith(("no healthy", "it was given"))}
+        silent = {
+            node for node, why in after.failed.items() if why.startswith(("no healthy", "it was given"))
+        }
         assert not (silent - before.failed.keys()) & away
         assert not before.has_ended
 

@@ -13,6 +13,7 @@ from support.staged import make_release, put_release
 from ectools.netboot.boots.model import NodeReport, NodeStage
 from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.fleet.live import LiveFleet
+from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.release.pins import mark
 from ectools.netboot.release.store import ReleaseStore
@@ -128,6 +129,33 @@ def test_its_releases_are_kept_while_it_needs_them(tmp_path: Path, monkeypatch: 
             await until(lambda: releases.list_led() == {one})
             monkeypatch.setattr(turns, "GONE_SECONDS", -1.0)
             await until(lambda: not releases.list_led())
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_node_is_to_boot_once_is_kept_until_it_has(tmp_path: Path) -> None:
+    """By its tag or its id, of a node that is off for as long as it likes."""
+    files = {"kernel": b"k", "initrd": b"i"}
+    release = make_release(files)
+    put_release(tmp_path, release, files)
+    releases = ReleaseStore(tmp_path)
+
+    async def scenario() -> None:
+        store = SqliteStore(tmp_path / "state.sqlite3")
+        await store.start()
+        live = LiveFleet(store, clock=time.time)
+        live.set_base(FLEET, Roster(FLEET), where="fleet.toml")
+        service = RolloutService(store, fleet=live, boots=BootRegister(store), releases=releases)
+        await service.load()
+        node = next(iter(FLEET.nodes))
+        for name in (release.id, release.tag):
+            await live.boot_once(node, NodeTarget.NETWORK, by=None, release=name)
+            await service._keep_needed()
+            assert releases.list_led() == {release.id}
+            await live.release(node, by=None)
+            await service._keep_needed()
+            assert not releases.list_led()
         await store.close()
 
     asyncio.run(scenario())
