@@ -29,7 +29,7 @@ _MAX_TRIES = 8
 
 @dataclass(frozen=True)
 class _Held:
-    """``holders``: who has a slot → Unix seconds since when; ``nodes``: who of them was a node of the group."""
+    """``holders``: who has a slot → Unix seconds since when; ``nodes``: who of them was a node of it."""
 
     holders: Mapping[str, float]
     nodes: frozenset[str] = frozenset()

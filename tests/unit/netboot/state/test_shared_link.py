@@ -1,4 +1,4 @@
-"""A link that is ended while its connection comes to an end by itself: no failure of a task is left unseen."""
+"""A link that is ended while its connection ends by itself: no failure of a task is left unseen."""
 
 from __future__ import annotations
 
