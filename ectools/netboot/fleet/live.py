@@ -121,8 +121,8 @@ class LiveFleet:
         return changed
 
     async def release(self, name: str, *, by: str | None) -> NodeOverride:
-        """It boots what the fleet says, from now on: what was said for a while is gone. Of a name that no node
-        has any more, all is forgotten.
+        """It boots what the fleet says, from now on: what was said for a while is gone. Of a name that is no
+        node's any more, all is forgotten.
 
         Raises UnknownNodeError, and ContradictionError where nothing was said, or the fleet itself holds it.
         """

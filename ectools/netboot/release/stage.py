@@ -213,7 +213,7 @@ def _warn_of_other_tag(release: Release, source: ReleaseSource) -> None:
     """A release has one tag here, and stands under what it was staged as first."""
     if source.tag is not None and release.tag != source.tag:
         _log.warning(
-            "what was to be staged has the content of a release that is staged under another tag, and keeps it",
+            "the same content is staged under another tag, and keeps that",
             wanted=source.tag,
             release=release.title,
             hint=f"call it {release.tag or release.id} here, in the fleet and in rollouts",

@@ -42,7 +42,7 @@ def find_system_name(archive: str, tag: str | None) -> str:
 
 
 def find_foreign_tag(archive: str, tag: str) -> str | None:
-    """The tag that an archive's name says where that is another than ``tag``; None: it says this one, or none.
+    """The tag that an archive's name says where that is another than ``tag``; None: this one, or none.
 
     A tag with slashes stands in a name with dashes, or by its last part.
     """

@@ -1,4 +1,4 @@
-"""Who was given a release, was held or no node of the group meanwhile, and is back: it has its time once more.
+"""Who was given a release, was held or gone meanwhile, and is back: it has its time once more.
 
 It is not kept: a server that starts anew sees who is away, and who comes back then.
 """

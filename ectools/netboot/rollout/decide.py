@@ -7,7 +7,7 @@ acted upon:
 given it have said how they are: so a release that fails reaches the canaries and one wave more at the most. *
 ``taken`` and ``failed`` only grow; an end is never left, and at an end other than DONE all nodes go back. * A
 node is given the release when it asks, and never unasked: who is off takes no place of a wave. * Who is held,
-or no node of the group any more, is neither waited for nor late: what it has said counts, and its silence says
+or no node of the group any more, is neither waited for nor late: what it has said counts, and silence says
 nothing. Where all who were given the release are such, others get their places.
 """
 
