@@ -76,6 +76,9 @@ def hold(*, name: str, why: str | None, sock: Path | None) -> None:
 def release(*, name: str, sock: Path | None) -> None:
     """Have a node boot what the fleet says again: this undoes hold and boot-once."""
     row = open_client(sock).post("nodes", name, "release")
+    if row["next"] is None:
+        click.echo(f"{name}: forgotten; the fleet has no such node any more", err=True)
+        return
     click.echo(f"{name}: released; it boots: {_describe_next(row)}", err=True)
 
 

@@ -70,11 +70,13 @@ is_up() { [ "$state" = healthy ]; }
 # What goes before a slot is taken.
 make_ready() { :; }
 
-# By FleetLock. A group without slots needs none.
+# By FleetLock. A group without slots needs none; but one is given back that was taken while it had some, or in another
+# group. A boot server that knows of none says 404.
 lock() {
-  [ -n "$slots" ] || return 0
+  if [ -z "$slots" ] && { [ "$1" != steady-state ] || [ -z "$group" ]; }; then return 0; fi
   ask "/v1/$1" 'header = "fleet-lock-protocol: true"' \
-    "data = \"{\\\"client_params\\\": {\\\"id\\\": \\\"$node\\\", \\\"group\\\": \\\"$group\\\"}}\""
+    "data = \"{\\\"client_params\\\": {\\\"id\\\": \\\"$node\\\", \\\"group\\\": \\\"$group\\\"}}\"" \
+    || { [ -z "$slots" ] && [ "$status" = 404 ]; }
 }
 
 start_units() {

@@ -105,6 +105,9 @@ def test_it_boots_again_once_there_is_another_release(tmp_path: Path) -> None:
         with follow(tmp_path / "a", service, paths[0], "drain.service") as one:
             wait_for_questions(service, 2)
             assert one.said == []
+            # Its group has no slots; it gives back once what it may have taken while it had some.
+            given = [each for each in service.requests() if each.get("path") == "/v1/steady-state"]
+            assert [each["status"] for each in given] == [200]
             rollout(sock, "start", after.id, "--group", "runners", "--waves", "100%")
             wait_until(lambda: "reboot" in one.said, "it boots again")
             assert one.said == ["start -- drain.service", "reboot"]

@@ -49,7 +49,9 @@ class SimulatedNode:
 
 
 class SimulatedFleet:
-    """A rollout over nodes; ``run`` to its end. ``most_taken``: wave → how many had the release in it."""
+    """A rollout over nodes; ``run`` to its end. ``pulls``: how likely it is at each step that one is held, or
+    let go again. ``away_then``: who was held at each of ``states``.
+    """
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class SimulatedFleet:
         *,
         kills: float,
         pauses: tuple[float, ...] = (1.0, 200.0, 900.0, 3600.0),
+        pulls: float = 0.0,
     ) -> None:
         self.plan = plan
         self.random = random
@@ -66,7 +69,12 @@ class SimulatedFleet:
         self.now = plan.at
         self.kills = kills
         self.pauses = pauses
+        self.pulls = pulls
+        self.away: frozenset[str] = frozenset()
+        self.ever_away: frozenset[str] = frozenset()
+        self.back: dict[str, float] = {}
         self.states: list[Rollout] = [self.kept]
+        self.away_then: list[frozenset[str]] = [self.away]
         self.names = frozenset(behaviours)
         self.nodes = {
             name: SimulatedNode(name=name, behaviour=each, comes=self._draw_coming())
@@ -90,17 +98,31 @@ class SimulatedFleet:
     def known(self) -> Known:
         heard = {node.name: node.heard for node in self.nodes.values() if node.heard is not None}
         boots = {node.name: node.boots for node in self.nodes.values()}
-        return Known(nodes=self.names, boots=boots, heard=heard, now=self.now)
+        return Known(
+            nodes=self.names - self.away, boots=boots, heard=heard, now=self.now, back=dict(self.back)
+        )
 
     def _draw_coming(self) -> float:
         return self.plan.at + self.random.choice((0.0, 0.0, 0.0, self.random.uniform(0, 2 * 86400)))
 
     def _step(self) -> None:
         self.now += self.random.choice(self.pauses)
+        if self.pulls and self.random.random() < self.pulls:
+            self._pull()
         for node in self.random.sample(list(self.nodes.values()), len(self.nodes)):
             if node.comes <= self.now:
                 self._turn(node)
         self._keep(decide(self.kept, self.known()))
+
+    def _pull(self) -> None:
+        """Mostly of those that have the release: that is who is pulled."""
+        name = self.random.choice(
+            sorted(self.kept.taken if self.random.random() < 0.8 else ()) or sorted(self.names)
+        )
+        if name in self.away:
+            self.back[name] = self.now
+        self.away ^= {name}
+        self.ever_away |= {name}
 
     def _keep(self, rollout: Rollout) -> bool:
         """Whether it was kept: not if the server was killed just then."""
@@ -109,6 +131,7 @@ class SimulatedFleet:
         if rollout is not self.kept:
             self.kept = rollout
             self.states.append(rollout)
+            self.away_then.append(self.away)
         return True
 
     def _turn(self, node: SimulatedNode) -> None:
@@ -116,10 +139,10 @@ class SimulatedFleet:
         if booting is not None:
             self._go_on(node, booting)
             return
-        if self.random.random() < 0.3:
+        if node.name in self.away or self.random.random() < 0.3:
             return
         node.heard = self.now
-        moment = Known(nodes=self.names, boots={}, heard={}, now=self.now)
+        moment = Known(nodes=self.names - self.away, boots={}, heard={}, now=self.now)
         if not self._keep(offer(self.kept, node.name, moment)):
             return  # no answer: it asks again
         wanted = find_led_release(self.kept, node.name)

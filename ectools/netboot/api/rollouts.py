@@ -12,7 +12,7 @@ from ectools.netboot.api.bodies import read_json_body
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.rights import ForbiddenError
 from ectools.netboot.fleet.live import ContradictionError
-from ectools.netboot.rollout.decide import list_awaited
+from ectools.netboot.rollout.decide import list_awaited, list_under_way
 from ectools.netboot.rollout.model import Rollout, RolloutPlan, make_rollout_id
 from ectools.suggest import did_you_mean
 
@@ -117,7 +117,10 @@ class RolloutRoutes:
             )
         staged = await self._view.releases.list(fresh=True)
         # A rollout that is done has left the group with another release than the fleet says.
-        now = self._rollouts.find_standing(group_name) or group.wanted
+        # Where that is not staged any more, what the fleet says is what there is to go back to.
+        standing = self._rollouts.find_standing(group_name)
+        is_there = standing is not None and choose_staged(staged, standing) is not None
+        now = standing if is_there else group.wanted
         target = _need_staged(staged, wanted)
         if group.system is not None and group.system not in target.systems:
             raise ContradictionError(
@@ -164,7 +167,7 @@ class RolloutRoutes:
             "taken": len(rollout.taken),
             "healthy": sorted(rollout.healthy),
             "failed": [{"node": node, "why": why} for node, why in rollout.failed.items()],
-            "under_way": list(rollout.under_way),
+            "under_way": list_under_way(rollout, known),
             "awaited": [] if rollout.has_ended else list_awaited(rollout, known),
         }
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ectools import log
-from ectools.errors import EcError, InputError, cut
+from ectools.errors import EcError, InputError, cut, show_list
 from ectools.netboot.fleet.added import AddedNode, build_added, find_contradiction, parse_added
 from ectools.netboot.fleet.assignment import Assignment, LedRelease, assign
 from ectools.netboot.fleet.machine import list_keys
@@ -72,6 +72,7 @@ class LiveFleet:
         self._added: dict[str, AddedNode] = {}
         self._overrides: dict[str, NodeOverride] = {}
         self._revisions: dict[str, int] = {}
+        self._nameless: set[str] = set()
         self._changing = asyncio.Lock()
         self._unreadable = UnreadableLog()
         self.left_out: dict[str, str] = {}
@@ -86,6 +87,7 @@ class LiveFleet:
         """Another fleet of the settings and the file, from now on; ``where`` names them in messages."""
         self._base, self._base_roster, self._where = fleet, roster, where
         self._join()
+        self._warn_of_nameless()
 
     @property
     def added(self) -> Mapping[str, AddedNode]:
@@ -119,10 +121,15 @@ class LiveFleet:
         return changed
 
     async def release(self, name: str, *, by: str | None) -> NodeOverride:
-        """It boots what the fleet says, from now on: what was said for a while is gone.
+        """It boots what the fleet says, from now on: what was said for a while is gone. Of a name that is no
+        node's any more, all is forgotten.
 
         Raises UnknownNodeError, and ContradictionError where nothing was said, or the fleet itself holds it.
         """
+        if name not in self.fleet.nodes and name in self._overrides:
+            changed = await self.change(name, lambda _: NodeOverride())
+            await self._store.append("node-released", subject=name, by=by)
+            return changed
         node = self.need(name)
         override = self._overrides.get(name, NodeOverride())
         if not override.leads:
@@ -158,6 +165,11 @@ class LiveFleet:
         """The nodes that boot something once, and have been given its script → what it is."""
         orders = ((name, override.once) for name, override in self._overrides.items())
         return {name: once for name, once in orders if once is not None and once.given is not None}
+
+    def list_ordered_releases(self) -> frozenset[str]:
+        """The tags or ids of the releases that nodes of the fleet are to boot once, and have not yet."""
+        orders = (override.once for name, override in self._overrides.items() if name in self.fleet.nodes)
+        return frozenset(once.release for once in orders if once is not None and once.release is not None)
 
     async def note_given(self, name: str, once: BootOnce, *, boot_id: str | None) -> None:
         """The script of ``once`` is about to be given: it began the boot of that id.
@@ -246,6 +258,7 @@ class LiveFleet:
                         adopt(name, entry)
                         changed.add(name)
             self._join()
+            self._warn_of_nameless()
         for name in changed:
             self._tell(name)
 
@@ -348,6 +361,21 @@ class LiveFleet:
                 hint = f"`ectools fleet remove {name}` forgets what was added"
                 _log.warning("a node that was added is left out", node=name, reason=why, hint=hint)
         self.left_out = left_out
+
+    def _warn_of_nameless(self) -> None:
+        """Of what is said of nodes that the fleet has no more. It stays: a file that is being edited must not
+        lose what somebody has said.
+        """
+        nameless = {name for name in self._overrides if name not in self.fleet.nodes}
+        new = sorted(nameless - self._nameless)
+        if new:
+            _log.warning(
+                "the fleet has nodes no more of which something is said still: a node that gets their name is"
+                " held, sent on, or taken for installed by it",
+                nodes=show_list(new),
+                hint="`ectools fleet release NAME` forgets it",
+            )
+        self._nameless = nameless
 
     def _tell(self, name: str) -> None:
         for call in self.on_change:

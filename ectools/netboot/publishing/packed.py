@@ -23,10 +23,10 @@ from ectools.netboot.release.download import LocalArchive
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.source import ArchiveSource
 from ectools.netboot.release.systems import (
+    find_foreign_tag,
     find_system_name,
     is_archive_name,
     is_system_name,
-    strip_suffix,
 )
 from ectools.netboot.release.unpack import check_told_apart, describe_system, unpack_archive
 from ectools.netboot.signature import SUFFIXES
@@ -86,10 +86,8 @@ def check_listed(names: Collection[str], *, tag: str, where: str) -> list[str]:
 
 
 def _check_tag(name: str, *, tag: str, where: str) -> None:
-    stem = strip_suffix(name)
-    system = find_system_name(name, tag)
-    named = stem.removeprefix(system).removeprefix("-")
-    if named and named != tag:
+    named = find_foreign_tag(name, tag)
+    if named is not None:
         raise InputError(
             f"{where}: lists {name}, which is an archive of the tag {named}, and the tag is {tag}",
             hint=f"publish it as --tag {named}, or pack it anew. {_ONE_RELEASE}",

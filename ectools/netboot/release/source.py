@@ -21,6 +21,7 @@ from ectools.netboot.release.forge import advise, find_release
 from ectools.netboot.release.forge_token import find_forge_token
 from ectools.netboot.release.published import Published, find_published_sum
 from ectools.netboot.release.systems import (
+    find_foreign_tag,
     find_system_name,
     is_archive_name,
     is_system_name,
@@ -190,6 +191,8 @@ def _choose_archives(
     tag, chosen = found.release.tag, []
     for asset in _choose_assets(found.release, source, settings.systems):
         wanted = find_published_sum(found.published, asset.name, settings)
+        if settings.signature is not None:
+            _check_tag(asset.name, tag=tag, where=found.release.where)
         chosen.append(
             ArchiveSource(
                 system=find_system_name(asset.name, tag),
@@ -202,6 +205,19 @@ def _choose_archives(
             )
         )
     return tuple(chosen)
+
+
+def _check_tag(name: str, *, tag: str, where: str) -> None:
+    """Raises InputError where a release of another tag passes for this one, which its signature would allow:
+    what is signed are sums of names.
+    """
+    named = find_foreign_tag(name, tag)
+    if named is not None:
+        raise InputError(
+            f"{where}: {name} is an archive of the tag {named}, and the release is {tag}",
+            hint="an old release may pass for another one here; if it is none, publish its archive as"
+            f" {find_system_name(name, tag)}-{tag.replace('/', '-')}, with sums that are signed anew",
+        )
 
 
 def _choose_assets(

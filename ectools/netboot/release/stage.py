@@ -158,6 +158,7 @@ class _Staging:
                     known = store.directory(release.id).is_dir()
                     if tree.is_dir():
                         release = publish(store, tree, release)
+                    _warn_of_other_tag(release, source)
                     if source.released_at is not None:
                         note_time(store, release.id, source.released_at)
                     outcome = self._let_have(release, pointer, known=known, is_current=is_current)
@@ -205,6 +206,17 @@ def _warn_of_unserved(release: Release, settings: NetbootSettings) -> None:
             machines=[binary.value for binary in unserved],
             systems={each.name: each.architecture for each in release.systems},
             hint="stage one for them too (release.systems, or --tarball once more), or unset ipxe.*File",
+        )
+
+
+def _warn_of_other_tag(release: Release, source: ReleaseSource) -> None:
+    """A release has one tag here, and stands under what it was staged as first."""
+    if source.tag is not None and release.tag != source.tag:
+        _log.warning(
+            "the same content is staged under another tag, and keeps that",
+            wanted=source.tag,
+            release=release.title,
+            hint=f"call it {release.tag or release.id} here, in the fleet and in rollouts",
         )
 
 

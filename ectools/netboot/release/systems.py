@@ -41,6 +41,17 @@ def find_system_name(archive: str, tag: str | None) -> str:
     return stem if tag is None else stem.removesuffix(f"-{tag}")
 
 
+def find_foreign_tag(archive: str, tag: str) -> str | None:
+    """The tag that an archive's name says where that is another than ``tag``; None: this one, or none.
+
+    A tag with slashes stands in a name with dashes, or by its last part.
+    """
+    stem = strip_suffix(archive)
+    named = stem.removeprefix(find_system_name(archive, tag)).removeprefix("-")
+    own = {"", tag, tag.replace("/", "-"), tag.rpartition("/")[2]}
+    return None if named in own else named
+
+
 def strip_suffix(archive: str) -> str:
     """An archive's name without ``.tar.gz`` and the like."""
     return _SUFFIX.sub("", archive)

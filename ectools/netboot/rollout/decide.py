@@ -6,7 +6,9 @@ acted upon:
 * No more nodes are given the release than the wave under way allows, and no wave opens before all who were
 given it have said how they are: so a release that fails reaches the canaries and one wave more at the most. *
 ``taken`` and ``failed`` only grow; an end is never left, and at an end other than DONE all nodes go back. * A
-node is given the release when it asks, and never unasked: who is off takes no place of a wave.
+node is given the release when it asks, and never unasked: who is off takes no place of a wave. * Who is held,
+or no node of the group any more, is neither waited for nor late: what it has said counts, and silence says
+nothing. Where all who were given the release are such, others get their places.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from ectools.netboot.boots.model import BootState
 from ectools.netboot.rollout.model import Rollout, RolloutState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.rollout.model import Known, RolloutPlan
@@ -65,9 +67,23 @@ def offer(rollout: Rollout, node: str, known: Known) -> Rollout:
     """
     if rollout.state is not RolloutState.RUNNING or node in rollout.taken or node not in known.nodes:
         return rollout
-    if len(rollout.taken) >= rollout.plan.quota(rollout.wave, len(known.nodes)):
+    if count_places(rollout, known.nodes.__contains__) >= rollout.plan.quota(rollout.wave, len(known.nodes)):
         return rollout
     return replace(rollout, taken={**rollout.taken, node: known.now})
+
+
+def count_places(rollout: Rollout, is_here: Callable[[str], bool]) -> int:
+    """How many places of the waves are taken: none where all who have one are away, and have said nothing.
+
+    ``is_here`` says whether a node is one of ``Known.nodes``.
+    """
+    judged = rollout.healthy | rollout.failed.keys()
+    return len(rollout.taken) if any(node in judged or is_here(node) for node in rollout.taken) else 0
+
+
+def list_under_way(rollout: Rollout, known: Known) -> list[str]:
+    """Who is under way and waited for, in the order in which they were given the release."""
+    return [node for node in rollout.under_way if node in known.nodes]
 
 
 def decide(rollout: Rollout, known: Known) -> Rollout:
@@ -81,12 +97,13 @@ def decide(rollout: Rollout, known: Known) -> Rollout:
     if len(judged.failed) > judged.plan.max_failures:
         count = len(judged.failed)
         return _stop(judged, known, "1 node has failed" if count == 1 else f"{count} nodes have failed")
-    is_settled = judged.taken and not judged.under_way
+    places = count_places(judged, known.nodes.__contains__)
+    is_settled = places and not list_under_way(judged, known)
     if not is_settled or judged.state is RolloutState.PAUSED:
         return judged
     if not judged.healthy:
         return _stop(judged, known, "of those that were given the release none is healthy")
-    is_full = len(judged.taken) >= judged.plan.quota(judged.wave, len(known.nodes))
+    is_full = places >= judged.plan.quota(judged.wave, len(known.nodes))
     return _go_on(judged, known) if is_full or not list_awaited(judged, known) else judged
 
 
@@ -138,6 +155,14 @@ def leave(rollout: Rollout, led_to: str | None) -> Rollout:
     return replace(rollout, is_left=True)
 
 
+def forsake(rollout: Rollout) -> Rollout:
+    """The fleet has no such group any more, for so long that this is no slip: what it ended with is not kept
+    for it, and one of that name that comes boots what the fleet says.
+    """
+    is_over = rollout.has_ended and not rollout.is_unsettled and not rollout.is_left
+    return replace(rollout, is_left=True) if is_over else rollout
+
+
 def _set_back(rollout: Rollout, now: float) -> Rollout:
     """The rollout by a clock that was set back since nodes were given the release: boots count from now."""
     if all(at <= now for at in rollout.taken.values()):
@@ -165,7 +190,11 @@ def _judge(rollout: Rollout, known: Known) -> Rollout:
             healthy.add(node)
         # From when it was given the release, whatever it did: one that panics boots again and again, and each
         # of its boots is young. But who had nobody to ask or to tell meanwhile has all that time once more.
-        elif min(known.now - since, known.listened) > _find_within(rollout, mine):
+        # And who was held, or no node of the group, has it from when it came back.
+        elif node in known.nodes and (
+            min(known.now - max(since, known.back.get(node, since)), known.listened)
+            > _find_within(rollout, mine)
+        ):
             failed[node] = _explain_lateness(mine)
     if healthy == rollout.healthy and failed == rollout.failed:
         return rollout

@@ -12,8 +12,10 @@ from ectools import log
 from ectools.errors import EcError, InputError, cut
 from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.assignment import LedRelease
+from ectools.netboot.rollout.absences import Absences
 from ectools.netboot.rollout.decide import (
     abort,
+    count_places,
     find_led_release,
     list_fallbacks,
     offer,
@@ -83,6 +85,7 @@ class LiveRollouts:
         self._clock = clock
         self._knows_time = knows_time
         self._seen = SeenBoots()
+        self._absences = Absences()
         self._listening = Listening(ticks, is_cut_off=is_cut_off)
         self._ends = RolloutEnds(self._kept, self._journal, withdraw=withdraw, clock=clock, patience=patience)
         self._turns = RolloutTurns(
@@ -131,13 +134,14 @@ class LiveRollouts:
     def list_needed(self) -> frozenset[str] | None:
         """The ids of the releases that rollouts lead groups to, or go back to; None: not all are known.
 
-        Also of a group of which the fleet says something else since: it may say what the rollout led it to.
+        Also of a group of which the fleet says something else since: it may say what the rollout led it to;
+        and of one that the fleet has no more, until that is forsaken: it may come again.
         """
         if not self._kept.is_whole:
             return None
         needed: set[str] = set()
-        for group, rollout in self.rollouts.items():
-            if not self._members.has_group(group) or rollout.is_left:
+        for rollout in self.rollouts.values():
+            if rollout.is_left:
                 continue
             ends = {find_led_release(rollout, "")}
             needed |= ends if rollout.has_ended else {rollout.plan.target, rollout.plan.before}
@@ -152,8 +156,9 @@ class LiveRollouts:
         boots = {name: self._seen.list_boots(name, newest=latest.get(name)) for name in rollout.taken}
         heard = {name: _find_last_time(boot) for name in nodes if (boot := latest.get(name)) is not None}
         heard |= {name: max(at, heard.get(name, at)) for name, at in self._heard.items() if name in nodes}
-        listened = self._listening.seconds
-        return Known(nodes=nodes, boots=boots, heard=heard, now=self._clock(), listened=listened)
+        now, listened = self._clock(), self._listening.seconds
+        back = self._absences.look(rollout, nodes, now)
+        return Known(nodes=nodes, boots=boots, heard=heard, now=now, listened=listened, back=back)
 
     async def load(self) -> None:
         """Take over what the store has. Raises StateError."""
@@ -283,8 +288,9 @@ class LiveRollouts:
         if rollout.state is not RolloutState.RUNNING or node in rollout.taken:
             return False
         # Who is held makes places fewer: where there is none without that, nobody is counted.
-        size = len(self._members.list_all(rollout.plan.group))
-        return len(rollout.taken) < rollout.plan.quota(rollout.wave, size)
+        group = rollout.plan.group
+        quota = rollout.plan.quota(rollout.wave, len(self._members.list_all(group)))
+        return count_places(rollout, lambda each: self._members.is_free(group, each)) < quota
 
     def _offer(self, rollout: Rollout, node: str) -> Rollout:
         known = Known(
@@ -337,6 +343,7 @@ class LiveRollouts:
         self._ends.note_change(rollout, before)
         if rollout.has_ended or (before is not None and before.plan.id != rollout.plan.id):
             self._seen.forget(rollout.taken if before is None else before.taken)
+            self._absences.forget(rollout.plan.group)
 
 
 def _find_last_time(boot: NodeBoot) -> float:

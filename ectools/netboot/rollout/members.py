@@ -43,6 +43,11 @@ class GroupMembers:
         """Its nodes, without those that are held."""
         return frozenset(name for name in self.list_all(group) if not self._held(name))
 
+    def is_free(self, group: str, node: str) -> bool:
+        """Whether a node is one of ``list_free``."""
+        found = self._fleet().nodes.get(node)
+        return found is not None and (found.group or "") == group and not self._held(node)
+
     def is_in_force(self, plan: RolloutPlan) -> bool:
         """Whether the fleet says of the group what it said at the start; else who has changed that wins."""
         group = self._fleet().groups.get(plan.group)

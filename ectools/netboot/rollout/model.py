@@ -114,7 +114,7 @@ class Known:
 
     ``boots``: node → its boots, oldest first, as far back as the rollout's start. ``heard``: node → Unix
     seconds at which it was last heard of, over whatever. ``now``: Unix seconds. ``listened``: for how many
-    seconds all was heard, until now.
+    seconds all was heard, until now. ``back``: node → Unix seconds at which it became one of ``nodes`` again.
     """
 
     nodes: frozenset[str]
@@ -122,3 +122,4 @@ class Known:
     heard: Mapping[str, float]
     now: float
     listened: float = math.inf
+    back: Mapping[str, float] = field(default_factory=dict)

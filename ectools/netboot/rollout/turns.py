@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from ectools.netboot.rollout.decide import abort, decide, leave
+from ectools.netboot.rollout.decide import abort, decide, forsake, leave
 from ectools.netboot.rollout.refusals import UnknownRolloutError, need_rollout
 from ectools.netboot.state.interface import StateError
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from ectools.netboot.rollout.kept import KeptRollouts, RolloutChange
     from ectools.netboot.rollout.members import GroupMembers
     from ectools.netboot.rollout.model import Known, Rollout
+
+
+GONE_SECONDS = 86400.0
+"""That a group is none of the fleet's before its rollout is forsaken: a file that is being edited lacks one
+for a while.
+"""
 
 
 class RolloutTurns:
@@ -45,6 +51,7 @@ class RolloutTurns:
         self._is_heard = is_heard
         self._find_release = find_release
         self._clock = clock
+        self._gone: dict[str, float] = {}  # group → Unix seconds since when the fleet has none of it
 
     async def run(self) -> None:
         """Decide anew, for every rollout that has not ended; what cannot be kept is decided again."""
@@ -54,7 +61,11 @@ class RolloutTurns:
         for group, rollout in list(self._kept.by_group.items()):
             if rollout.has_ended:
                 # The server was killed, or the disk was full, before it was done.
-                await self._look_at_channel(await self._ends.settle(rollout))
+                settled = await self._ends.settle(rollout)
+                if self._is_gone(group):
+                    await self._change(settled, forsake)
+                else:
+                    await self._look_at_channel(settled)
                 continue
             if not self._members.is_in_force(rollout.plan):
                 await self._supersede(rollout)
@@ -71,15 +82,27 @@ class RolloutTurns:
         if plan.base_id is None or plan.base is None or rollout.is_left:
             return
         led_to = await self._find_release(plan.base)
-        if leave(rollout, led_to) is rollout:
+        await self._change(rollout, lambda now: leave(now, led_to))
+
+    def _is_gone(self, group: str) -> bool:
+        """Whether the fleet has had no such group for long."""
+        if self._members.has_group(group):
+            self._gone.pop(group, None)
+            return False
+        now = self._clock()
+        since = self._gone[group] = min(now, self._gone.get(group, now))  # by a clock that may be set back
+        return now - since > GONE_SECONDS
+
+    async def _change(self, rollout: Rollout, change: Callable[[Rollout], Rollout]) -> None:
+        if change(rollout) is rollout:
             return
 
-        def change(now: Rollout | None) -> Rollout:
+        def change_it(now: Rollout | None) -> Rollout:
             found = need_rollout(now)
-            return leave(found, led_to) if found.plan.id == plan.id else found
+            return change(found) if found.plan.id == rollout.plan.id else found
 
         with contextlib.suppress(StateError, UnknownRolloutError):  # as in ``run``
-            await self._kept.change(plan.group, change)
+            await self._kept.change(rollout.plan.group, change_it)
 
     def _decide(self, now: Rollout | None) -> Rollout:
         rollout = need_rollout(now)

@@ -74,15 +74,18 @@ class FleetLock:
     async def receive(self, info: RequestInfo, body: bytes) -> bytes:
         """The answer, which is empty. Raises RejectedError: 400, 404, 409, 503."""
         holder, group = _parse(body)
-        found = self._fleet().groups.get(group)
-        if found is None or found.slots is None:
-            _reject(404, "unknown_group", f"{group[:80]}: the fleet has no such group with slots")
         taking = info.segments == PRE_REBOOT
+        found = self._fleet().groups.get(group)
+        most = None if found is None else found.slots
         try:
             if taking:
-                changed = await self._slots.take(group, holder, most=found.slots)
+                if most is None:
+                    _reject(404, "unknown_group", f"{group[:80]}: the fleet has no such group with slots")
+                changed = await self._slots.take(group, holder, most=most, find_group=self._find_group)
             else:
-                changed = await self._slots.free(group, holder)
+                changed = await self._free(group, holder)
+                if not changed and found is None:
+                    _reject(404, "unknown_group", f"{group[:80]}: the fleet has no such group")
         except SlotsTakenError as error:
             _reject(409, "all_slots_taken", f"{error.message}, by {show_list(error.holders)}")
         except StateError:
@@ -91,6 +94,19 @@ class FleetLock:
             words = "a slot is taken" if taking else "a slot is given back"
             _log.info(words, group=group, id=holder, client=self._name_client(info))
         return b""
+
+    async def _free(self, group: str, holder: str) -> bool:
+        """Whether it had a slot. A node gives back those of other groups too, which it was in before, and
+        whether its own has slots or none.
+        """
+        groups = [group]
+        if self._find_group(holder) is not None:
+            groups += [each for each in await self._slots.list_groups(holder) if each != group]
+        return any([await self._slots.free(each, holder) for each in groups])
+
+    def _find_group(self, name: str) -> str | None:
+        node = self._fleet().nodes.get(name)
+        return None if node is None else node.group or ""
 
 
 def _parse(body: bytes) -> tuple[str, str]:

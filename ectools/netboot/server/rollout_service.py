@@ -58,6 +58,7 @@ class RolloutService:
         self._is_shared = is_shared
         self._boots = boots
         self._releases = releases
+        self._fleet = fleet
         self._tags = ReleaseTags(releases)
         self._keeping = asyncio.Lock()
         self._beginning: dict[str, float] = {}  # a release's id → until when it is kept for that
@@ -109,13 +110,16 @@ class RolloutService:
             await asyncio.to_thread(keep_led, self._releases, release_id)
 
     async def _keep_needed(self) -> None:
-        """What rollouts need stays; what none needs any more may be collected."""
+        """What rollouts need stays, and what a node was told to boot once; what none needs any more may be
+        collected.
+        """
         async with self._keeping:
             led, now = self.rollouts.list_needed(), time.monotonic()
             if led is None:  # whatever is kept stays so
                 return
             self._beginning = {name: until for name, until in self._beginning.items() if until > now}
-            needed = led | self._beginning.keys()
+            ordered = [await self._find_release(name) for name in sorted(self._fleet.list_ordered_releases())]
+            needed = led | self._beginning.keys() | {each for each in ordered if each is not None}
             if needed == self._needed:
                 return
             try:

@@ -19,7 +19,7 @@ from ectools.supervision import tasks
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
     from ectools.netboot.state.nats_access import NatsAddress, NatsCredentials
     from ectools.netboot.state.nats_bucket import NatsBucket, SharedChange, SharedEvent
@@ -150,18 +150,22 @@ class SharedLink:
         entries: AsyncIterator[SharedChange | None],
         events: AsyncIterator[SharedEvent | None],
     ) -> None:
-        async with tasks(
-            self._hear(entries),
-            self._hear_events(events),
-            self._store.say(),
-            self._go_on_measuring(bucket),
-            bucket.closed.wait(),
-        ) as running:
-            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        failures = [task.exception() for task in running if not task.cancelled()]  # each is looked at
+        failures: list[BaseException] = []
+        running: Sequence[asyncio.Task[Any]] = ()
+        try:
+            async with tasks(
+                self._hear(entries),
+                self._hear_events(events),
+                self._store.say(),
+                self._go_on_measuring(bucket),
+                bucket.closed.wait(),
+            ) as running:
+                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Each is looked at, also where this is ended while the connection comes to its own end.
+            failures = [found for task in running if (found := _look_at(task)) is not None]
         for failure in failures:
-            if failure is not None:
-                raise failure
+            raise failure
         raise bucket.closed.explain()
 
     async def _go_on_measuring(self, bucket: NatsBucket) -> None:
@@ -193,6 +197,7 @@ async def _end_with_us(work: Coroutine[Any, Any, _T]) -> _T:
         while not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
+        _look_at(task)
 
 
 async def _next(bucket: NatsBucket, entries: AsyncIterator[SharedChange | None]) -> SharedChange | None:
@@ -212,3 +217,9 @@ async def _next(bucket: NatsBucket, entries: AsyncIterator[SharedChange | None])
             coming.cancel()
             with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
                 await coming
+        _look_at(coming)
+
+
+def _look_at(task: asyncio.Future[Any]) -> BaseException | None:
+    """How a task has failed, if it is done and has: one that nobody looks at is reported as a fault."""
+    return task.exception() if task.done() and not task.cancelled() else None

@@ -18,7 +18,7 @@ from ectools.netboot.api.page.text import write_moment
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.fleet.machine import list_keys
 from ectools.netboot.fleet.model import NodeTarget
-from ectools.netboot.rollout.decide import list_awaited
+from ectools.netboot.rollout.decide import list_awaited, list_under_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -87,7 +87,7 @@ def list_rollouts(rollouts: LiveRollouts, releases: Sequence[StagedRelease]) -> 
                 waves=[plan.quota(wave, size) for wave in range(plan.last_wave + 1)],
                 size=size,
                 healthy=sorted(rollout.healthy),
-                under_way=rollout.under_way,
+                under_way=list_under_way(rollout, known),
                 awaited=[] if rollout.has_ended else list_awaited(rollout, known),
                 failed=list(rollout.failed.items()),
                 by=plan.by,

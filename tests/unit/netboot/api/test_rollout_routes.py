@@ -140,6 +140,27 @@ def test_the_next_one_begins_and_goes_back_where_the_last_one_has_led() -> None:
     run(scenario)
 
 
+def test_where_the_last_one_has_led_is_not_staged_any_more() -> None:
+    """A group that was gone for a while comes back: it goes back to what the fleet says."""
+
+    async def scenario(_: TestClient[Any, Any], api: Api) -> None:
+        newer = replace(CURRENT, id=f"sha256-{'c' * 32}", tag="boot-v3")
+        async with api.serve() as client:
+            await ask(client, "POST", "rollouts", {**START, "waves": [100], "canary": 2})
+            for node in ("nuc-07", "nuc-08"):
+                await api.rollouts.offer("runners", node)
+                end(api, node, BootState.HEALTHY)
+            for _ in range(3):
+                await api.rollouts.turn()
+        api.releases = FixedReleases(newer, PREVIOUS)
+        api.view = replace(api.view, releases=api.releases)
+        async with api.serve() as client:
+            status, started = await ask(client, "POST", "rollouts", {**START, "release": "boot-v3"})
+            assert (status, started["before"]["tag"]) == (201, "boot-v1")
+
+    run(scenario)
+
+
 def test_a_group_that_follows_a_channel_goes_back_to_what_that_has_led_to() -> None:
     led = replace(PREVIOUS, marks=("channel:stable",))
     api = Api(

@@ -323,3 +323,26 @@ def test_after_any_steps_a_start_finds_what_was_in_force(
             assert look(again) == seen
 
     run(scenario)
+
+
+def test_what_is_said_of_a_node_that_is_gone_stays_until_it_is_released(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that is being edited loses no hold; a new machine of the old name need not have it."""
+
+    async def scenario() -> None:
+        async with open_fleet(tmp_path / "s") as live:
+            await live.hold("nuc-07", by="alice")
+            for _ in range(2):
+                set_base(live, groups={"runners": {}})
+                assert caplog.text.count("of which something is said still") == 1
+            set_base(live, **DOCUMENT)
+            assert (await live.hold("nuc-07", by="bob")).hold is not None
+            set_base(live, groups={"runners": {}})
+            assert (await live.release("nuc-07", by="alice")).is_empty
+            with pytest.raises(UnknownNodeError):
+                await live.release("nuc-07", by="alice")
+            set_base(live, **DOCUMENT)
+            assert live.get_override("nuc-07") is None
+
+    run(scenario)

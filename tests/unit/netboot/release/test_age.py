@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.fetching import RETRY
 from support.forge import API, DOWNLOADS, Forge, body, ranged
-from support.releases import ARCHIVE, build_settings, build_tar, check_whole, compress, release_files
+from support.releases import build_settings, build_tar, check_whole, compress, release_files
 from support.signing import Minisign, make
 
 from ectools.errors import EcError
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 SUMS = "SHA256SUMS.txt"
 DAY = 86400
+
+
+def name_archive(tag: str) -> str:
+    return f"ec-runner-x86_64-netboot-{tag}.tar.gz"
 
 
 @dataclass
@@ -55,12 +59,13 @@ class Publisher:
 
         ``beside`` are other archives that the sums list, and when they were released.
         """
+        own = name_archive(tag)
         archive = compress(build_tar(release_files(text)))
         times = dict(beside or {})
-        listed = {ARCHIVE: hashlib.sha256(archive).hexdigest(), **dict.fromkeys(times, "0" * 64)}
-        sums = render_checksums(listed, times if seconds is None else {ARCHIVE: seconds, **times})
+        listed = {own: hashlib.sha256(archive).hexdigest(), **dict.fromkeys(times, "0" * 64)}
+        sums = render_checksums(listed, times if seconds is None else {own: seconds, **times})
         name = SUMS + SUFFIXES[self.form]
-        files = {ARCHIVE: archive, SUMS: sums, name: signature or self.sign(sums)}
+        files = {own: archive, SUMS: sums, name: signature or self.sign(sums)}
         assets = [
             {"name": name, "browser_download_url": f"{self.forge.url}{DOWNLOADS}/{tag}/{name}"}
             for name in files
@@ -78,7 +83,7 @@ class Publisher:
         return stage(build_settings(self.state, **settings), retry=RETRY)
 
     def asked(self, tag: str) -> bool:
-        return bool(self.forge.asked(f"{DOWNLOADS}/{tag}/{ARCHIVE}"))
+        return bool(self.forge.asked(f"{DOWNLOADS}/{tag}/{name_archive(tag)}"))
 
 
 @pytest.fixture(params=["minisign hashed", "openssh ed25519", "openssl ec"])

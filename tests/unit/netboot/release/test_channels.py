@@ -16,7 +16,7 @@ from support.fetching import RETRY
 from support.promoted import FORM, Promoted
 from support.releases import build_settings, check_whole, release_files, snapshot, write_archive
 
-from ectools.errors import EcError, ProblemsError
+from ectools.errors import EcError, InputError, ProblemsError
 from ectools.netboot.depot.channel import ChannelError, ChannelPointer, seal_pointer
 from ectools.netboot.fleet.load import load_fleet
 from ectools.netboot.fleet.model import NodeGroup
@@ -473,3 +473,12 @@ def test_no_row_of_pointers_leads_back(
         assert known is not None
         assert known.counter == highest
         assert known.release is None or int(known.release.removeprefix("sha256-"), 16) <= highest
+
+
+def test_an_old_release_does_not_pass_for_another_tag(local: Promoted) -> None:
+    """Its sums and its signature are good wherever they stand: the archive's name says what it is."""
+    releases = local.home / "depot/releases"
+    shutil.copytree(releases / "boot-v1", releases / "boot-v9")
+    with pytest.raises(InputError, match=r"is an archive of the tag boot-v1, and the release is boot-v9"):
+        local.stage(None, release_tag="boot-v9")
+    assert current_tag(local) is None

@@ -198,3 +198,16 @@ def test_one_that_somebody_locks_is_passed_over(tmp_path: Path) -> None:
             replace(archive, wanted_sha256="b" * 64),
         ):
             assert stage_module._find_staged(store, ReleaseSource(archives=(asked,)), held) is None
+
+
+def test_the_same_content_by_another_tag_is_said_to_be_that(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = run(tmp_path).release
+    again = tmp_path / ARCHIVE.replace("test", "boot-v2")
+    (tmp_path / ARCHIVE).rename(again)
+    assert "under another tag" not in caplog.text
+    done = stage(build_settings(tmp_path / "state", release_tarball=str(again)))
+    assert (done.release, done.outcome) == (first, StageOutcome.UNCHANGED)
+    (warning,) = [record for record in caplog.records if "under another tag" in record.getMessage()]
+    assert warning.levelname == "WARNING"

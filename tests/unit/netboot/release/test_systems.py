@@ -15,6 +15,7 @@ from ectools.netboot.kernel import KERNELS_BY_BUILD, KernelArchitecture
 from ectools.netboot.protocols import Binary
 from ectools.netboot.release.systems import (
     choose_system,
+    find_foreign_tag,
     find_system_name,
     find_unserved,
     has_successor,
@@ -47,6 +48,26 @@ BUILDS = [*KERNELS_BY_BUILD, "", "vax"]
 )
 def test_a_system_is_called_as_its_archive(archive: str, tag: str | None, expected: str) -> None:
     assert find_system_name(archive, tag) == expected
+
+
+@pytest.mark.parametrize(
+    ("archive", "tag", "expected"),
+    [
+        ("ec-runner-x86_64-netboot-boot-v1.tar.gz", "boot-v1", None),
+        ("ec-runner-x86_64-netboot-boot-v1.tar.gz", "boot-v2", "boot-v1"),
+        ("ec-runner-x86_64-netboot-boot-v1-rc1.tar.gz", "boot-v1", "boot-v1-rc1"),
+        ("ec-runner-x86_64-netboot-boot-v1.tar.gz", "boot-v1-rc1", "boot-v1"),
+        # Its name says none.
+        ("ec-runner-x86_64-netboot.tar.gz", "boot-v1", None),
+        ("release-boot-v2.tar.gz", "boot-v1", None),
+        # No file's name has a slash.
+        ("a-netboot-images-v1.tar.gz", "images/v1", None),
+        ("a-netboot-v1.tar.gz", "images/v1", None),
+        ("a-netboot-v1.tar.gz", "images/v2", "v1"),
+    ],
+)
+def test_the_tag_that_an_archives_name_says(archive: str, tag: str, expected: str | None) -> None:
+    assert find_foreign_tag(archive, tag) == expected
 
 
 @pytest.mark.parametrize(

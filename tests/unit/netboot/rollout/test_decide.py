@@ -24,6 +24,7 @@ from ectools.netboot.rollout.decide import (
     decide,
     find_led_release,
     list_awaited,
+    list_under_way,
     offer,
     pause,
     resume,
@@ -49,23 +50,31 @@ def check_laws(fleet: SimulatedFleet) -> None:
     """Of each state that was kept, and of each step from one to the next."""
     size = len(fleet.nodes)
     for state in fleet.states:
-        assert len(state.taken) <= fleet.plan.quota(state.wave, size)
+        # Who was held while it had a place may have given that to another.
+        assert len(state.taken.keys() - fleet.ever_away) <= fleet.plan.quota(state.wave, size)
         assert not state.healthy & state.failed.keys()
         assert state.healthy | state.failed.keys() <= state.taken.keys()
-    for before, after in zip(fleet.states, fleet.states[1:], strict=False):
+    for before, after, away in zip(fleet.states, fleet.states[1:], fleet.away_then[1:], strict=False):
         assert before.taken.items() <= after.taken.items()
         assert before.failed.items() <= after.failed.items()
         assert after.wave - before.wave in (0, 1)
         if after.wave > before.wave:
             # Two waves at once there are never: all of the one before have said how they are.
-            assert not after.under_way
+            assert away.issuperset(after.under_way)
             assert after.healthy
+        # Nobody fails by silence who is held.
+        silent = {
+            node for node, why in after.failed.items() if why.startswith(("no healthy", "it was given"))
+        }
+        assert not (silent - before.failed.keys()) & away
         assert not before.has_ended
 
 
-def run(plan: RolloutPlan, behaviours: list[Behaviour], seed: int, *, kills: float) -> SimulatedFleet:
+def run(
+    plan: RolloutPlan, behaviours: list[Behaviour], seed: int, *, kills: float, pulls: float = 0.0
+) -> SimulatedFleet:
     named = {f"n{index:04}": each for index, each in enumerate(behaviours)}
-    fleet = SimulatedFleet(plan, named, Random(seed), kills=kills)
+    fleet = SimulatedFleet(plan, named, Random(seed), kills=kills, pulls=pulls)
     fleet.run()
     return fleet
 
@@ -76,14 +85,16 @@ def run(plan: RolloutPlan, behaviours: list[Behaviour], seed: int, *, kills: flo
     behaviours=st.lists(st.sampled_from(Behaviour), min_size=1, max_size=20),
     seed=st.integers(0, 1 << 32),
     kills=st.sampled_from([0.0, 0.1, 0.5]),
+    pulls=st.sampled_from([0.0, 0.1, 0.6]),
 )
 def test_it_always_ends_and_never_reaches_more_than_a_wave(
-    plan: RolloutPlan, behaviours: list[Behaviour], seed: int, kills: float
+    plan: RolloutPlan, behaviours: list[Behaviour], seed: int, kills: float, pulls: float
 ) -> None:
-    fleet = run(plan, behaviours, seed, kills=kills)
+    fleet = run(plan, behaviours, seed, kills=kills, pulls=pulls)
     check_laws(fleet)
     end = fleet.kept
-    bad = sum(1 for node in end.taken if fleet.nodes[node].behaviour in BAD)
+    taken = end.taken.keys() - fleet.ever_away
+    bad = sum(1 for node in taken if fleet.nodes[node].behaviour in BAD)
     if bad > plan.max_failures:
         assert end.state is RolloutState.STOPPED
     fleet.settle()
@@ -104,11 +115,16 @@ def test_a_release_that_fails_everywhere_reaches_the_canaries_alone(
 
 
 @settings(max_examples=25)
-@given(plan=PLANS, size=st.integers(1, 20), seed=st.integers(0, 1 << 32))
-def test_a_good_release_ends_everywhere(plan: RolloutPlan, size: int, seed: int) -> None:
+@given(
+    plan=PLANS,
+    size=st.integers(1, 20),
+    seed=st.integers(0, 1 << 32),
+    pulls=st.sampled_from([0.0, 0.1, 0.6]),
+)
+def test_a_good_release_ends_everywhere(plan: RolloutPlan, size: int, seed: int, pulls: float) -> None:
     good = {f"n{number}": Behaviour.GOOD for number in range(size)}
     # Nobody is late: between two looks less time goes by than a boot has.
-    fleet = SimulatedFleet(replace(plan, within=86400.0), good, Random(seed), kills=0.0)
+    fleet = SimulatedFleet(replace(plan, within=86400.0), good, Random(seed), kills=0.0, pulls=pulls)
     assert fleet.run().state is RolloutState.DONE
     check_laws(fleet)
 
@@ -116,11 +132,18 @@ def test_a_good_release_ends_everywhere(plan: RolloutPlan, size: int, seed: int)
 @pytest.mark.full
 @pytest.mark.timeout(7200)
 @settings(max_examples=10_000)
-@given(plan=PLANS, seed=st.integers(0, 1 << 32), share=st.floats(0, 0.2))
-def test_ten_thousand_schedules_of_a_thousand_nodes(plan: RolloutPlan, seed: int, share: float) -> None:
+@given(
+    plan=PLANS,
+    seed=st.integers(0, 1 << 32),
+    share=st.floats(0, 0.2),
+    pulls=st.sampled_from([0.0, 0.5]),
+)
+def test_ten_thousand_schedules_of_a_thousand_nodes(
+    plan: RolloutPlan, seed: int, share: float, pulls: float
+) -> None:
     random = Random(seed)
     draw = [random.choice(sorted(BAD)) if random.random() < share else Behaviour.GOOD for _ in range(1000)]
-    check_laws(run(plan, draw, seed, kills=0.1))
+    check_laws(run(plan, draw, seed, kills=0.1, pulls=pulls))
 
 
 PLAN = RolloutPlan(id="r", group="g", target=TARGET, before=BEFORE, waves=(50.0, 100.0), at=0.0)
@@ -213,6 +236,33 @@ def test_who_never_comes_for_what_it_was_given_has_failed() -> None:
     rollout = decide(take(start_rollout(PLAN), "a", 0.0), known(now=601.0))
     assert rollout.failed == {"a": "it was given the release, and did not come for it"}
     assert rollout.state is RolloutState.STOPPED
+
+
+def test_who_is_held_is_not_late_and_another_gets_its_place() -> None:
+    rollout = take(start_rollout(PLAN), "a", 0.0)
+    late = known(nodes="bcd", now=700.0)
+    assert decide(rollout, late) is rollout
+    assert list_under_way(rollout, late) == []
+    assert list_under_way(rollout, known()) == ["a"]
+    both = offer(rollout, "b", late)
+    assert both.taken == {"a": 0.0, "b": 700.0}
+    assert offer(both, "c", late) is both
+    assert offer(both, "c", known(now=700.0)) is both
+    gone_on = decide(both, known(nodes="bcd", now=710.0, b=[(701.0, BootState.HEALTHY)]))
+    assert (gone_on.wave, gone_on.healthy, gone_on.failed) == (1, frozenset("b"), {})
+    # It comes back: it has its time from then on, and is waited for.
+    again = replace(known(now=800.0, b=[(701.0, BootState.HEALTHY)]), back={"a": 800.0})
+    assert decide(both, again).wave == 0
+    assert decide(both, again).failed == {}
+    assert set(decide(both, replace(again, now=1401.0)).failed) == {"a"}
+
+
+def test_what_who_is_held_has_said_counts() -> None:
+    rollout = take(start_rollout(PLAN), "a", 0.0)
+    bad = decide(rollout, known(nodes="bcd", now=5.0, a=[(1.0, BootState.FAILED)]))
+    assert (bad.state, set(bad.failed)) == (RolloutState.STOPPED, {"a"})
+    good = decide(rollout, known(nodes="bcd", now=5.0, a=[(1.0, BootState.HEALTHY)]))
+    assert (good.wave, good.healthy) == (1, frozenset("a"))
 
 
 def test_boots_of_before_and_of_other_releases_say_nothing() -> None:

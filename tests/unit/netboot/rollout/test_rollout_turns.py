@@ -18,7 +18,7 @@ from ectools.netboot.rollout.journal import RolloutJournal
 from ectools.netboot.rollout.kept import KeptRollouts
 from ectools.netboot.rollout.members import GroupMembers
 from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
-from ectools.netboot.rollout.turns import RolloutTurns
+from ectools.netboot.rollout.turns import GONE_SECONDS, RolloutTurns
 
 FLEET: dict[str, Any] = {
     "groups": {"g": {"release": "boot-v1"}},
@@ -37,6 +37,7 @@ class World:
         self.boots: dict[str, list[NodeBoot]] = {}
         self.withdrawn: list[str] = []
         self.channels: dict[str, str] = {}
+        self.now = 1000.0
         self.kept = KeptRollouts(self.store, on_change=lambda *_: None)
         journal = RolloutJournal(self.store)
         self.turns = RolloutTurns(
@@ -47,7 +48,7 @@ class World:
             know=self._know,
             is_heard=lambda: True,
             find_release=self._find,
-            clock=lambda: 1000.0,
+            clock=lambda: self.now,
         )
 
     async def _withdraw(self, release: str) -> None:
@@ -115,3 +116,23 @@ def test_a_group_follows_its_channel_again_once_that_was_moved(
 def test_what_the_server_was_killed_before_is_done_now(world: World) -> None:
     rollout, told = world.turn(replace(DONE, is_unsettled=True))
     assert (rollout.is_unsettled, told) == (False, ["rollout-done"])
+
+
+def test_a_group_that_is_gone_for_long_is_forsaken_and_not_at_once(world: World) -> None:
+    def turn_at(now: float) -> bool:
+        world.now = now
+        run(world.turns.run)
+        return world.kept.by_group["g"].is_left
+
+    has_none = make_fleet(groups={}, nodes={})
+    has_it, world.fleet = world.fleet, has_none
+    assert not world.turn(DONE)[0].is_left
+    assert not turn_at(1000.0 + GONE_SECONDS)
+    # A file that was being edited.
+    world.fleet = has_it
+    assert not turn_at(1001.0 + GONE_SECONDS)
+    world.fleet = has_none
+    assert not turn_at(1002.0 + GONE_SECONDS)
+    assert turn_at(1003.0 + 2 * GONE_SECONDS)
+    world.fleet = has_it
+    assert turn_at(1004.0 + 2 * GONE_SECONDS)

@@ -27,10 +27,11 @@ class World:
 
     def __init__(self) -> None:
         self.store = MemoryStore()
+        self.fleet = FLEET
         self.now = 0.0
         self.lock = FleetLock(
             GroupSlots(self.store, clock=lambda: self.now),
-            fleet=lambda: FLEET,
+            fleet=lambda: self.fleet,
             name_client=lambda info: info.peer,
             clock=lambda: self.now,
         )
@@ -76,6 +77,43 @@ def test_one_at_a_time_and_the_next_when_it_is_back() -> None:
     world.refuse(409, "all_slots_taken", PRE_REBOOT, ask("b"))
     assert world.post(STEADY_STATE, ask("a")) == b""
     assert world.post(PRE_REBOOT, ask("b")) == b""
+
+
+def make_node(group: str | None, *, slots: int | None = 1) -> Any:
+    nodes = {"a": {"match": {"serial": "a"}, **({} if group is None else {"group": group})}}
+    return make_fleet(groups={"runners": {"slots": slots}, "others": {}}, nodes=nodes)
+
+
+@pytest.mark.parametrize("group", ["others", None, ""])
+def test_a_node_that_is_elsewhere_now_keeps_no_slot(group: str | None) -> None:
+    """``""``: it is no node any more."""
+    world = World()
+    world.fleet = make_node("runners")
+    assert world.post(PRE_REBOOT, ask("a")) == b""
+    world.refuse(409, "all_slots_taken", PRE_REBOOT, ask("b"))
+    world.fleet = FLEET if group == "" else make_node(group)
+    assert world.post(PRE_REBOOT, ask("b")) == b""
+    # Of this one it is not known what it is.
+    world.refuse(409, "all_slots_taken", PRE_REBOOT, ask("c"))
+
+
+@pytest.mark.parametrize("fleet", [make_node("others"), make_node("runners", slots=None)])
+def test_a_slot_is_given_back_wherever_it_was_taken(fleet: Any) -> None:
+    world = World()
+    world.fleet = make_node("runners")
+    world.post(PRE_REBOOT, ask("a"))
+    world.fleet = fleet
+    assert world.post(STEADY_STATE, ask("a", fleet.nodes["a"].group)) == b""
+    world.fleet = FLEET
+    assert world.post(PRE_REBOOT, ask("b")) == b""
+
+
+def test_a_group_that_is_gone_frees_what_it_gave_and_is_not_known_otherwise() -> None:
+    world = World()
+    world.post(PRE_REBOOT, ask("x"))
+    world.fleet = make_fleet()
+    assert world.post(STEADY_STATE, ask("x")) == b""
+    world.refuse(404, "unknown_group", STEADY_STATE, ask("x"))
 
 
 @pytest.mark.parametrize("group", ["others", "nobody"])

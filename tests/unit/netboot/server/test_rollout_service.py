@@ -13,9 +13,11 @@ from support.staged import make_release, put_release
 from ectools.netboot.boots.model import NodeReport, NodeStage
 from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.fleet.live import LiveFleet
+from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.release.pins import mark
 from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.rollout import turns
 from ectools.netboot.rollout.model import RolloutPlan, RolloutState
 from ectools.netboot.server import rollout_service
 from ectools.netboot.server.rollout_service import RolloutService
@@ -87,7 +89,8 @@ def test_a_bad_release_goes_back_at_the_first_report_and_is_withdrawn(tmp_path: 
 
 
 def test_its_releases_are_kept_while_it_needs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both, also before it has begun; then the one that it ends with; none once its group is gone."""
+    """Both, also before it has begun; then the one that it ends with; none once its group is gone
+    for long."""
     names = ("one", "two")
     files = {name: {"kernel": name.encode(), "initrd": b"i"} for name in names}
     one, two = (make_release(files[name]).id for name in names)
@@ -123,7 +126,36 @@ def test_its_releases_are_kept_while_it_needs_them(tmp_path: Path, monkeypatch: 
         mark(releases.led_dir, two)
         live.set_base(make_fleet(groups={}, nodes={}), Roster(make_fleet()), where="fleet.toml")
         async with again.running(), asyncio.timeout(60):
+            await until(lambda: releases.list_led() == {one})
+            monkeypatch.setattr(turns, "GONE_SECONDS", -1.0)
             await until(lambda: not releases.list_led())
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_node_is_to_boot_once_is_kept_until_it_has(tmp_path: Path) -> None:
+    """By its tag or its id, of a node that is off for as long as it likes."""
+    files = {"kernel": b"k", "initrd": b"i"}
+    release = make_release(files)
+    put_release(tmp_path, release, files)
+    releases = ReleaseStore(tmp_path)
+
+    async def scenario() -> None:
+        store = SqliteStore(tmp_path / "state.sqlite3")
+        await store.start()
+        live = LiveFleet(store, clock=time.time)
+        live.set_base(FLEET, Roster(FLEET), where="fleet.toml")
+        service = RolloutService(store, fleet=live, boots=BootRegister(store), releases=releases)
+        await service.load()
+        node = next(iter(FLEET.nodes))
+        for name in (release.id, release.tag):
+            await live.boot_once(node, NodeTarget.NETWORK, by=None, release=name)
+            await service._keep_needed()
+            assert releases.list_led() == {release.id}
+            await live.release(node, by=None)
+            await service._keep_needed()
+            assert not releases.list_led()
         await store.close()
 
     asyncio.run(scenario())
