@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ectools.fetch.client import FetchError
+from ectools.fetch.hashing import hash_file
 from ectools.fetch.sending import send
 from ectools.fetch.sigv4 import CONTENT_SHA256
 from ectools.netboot.depot.interface import (
@@ -137,11 +138,7 @@ class ObjectDepot:
 
     def _require_same(self, tag: str, file: PublishedFile) -> None:
         """Read what stands there. Raises TakenError where it is something else."""
-        url, digest = self.find_url(tag, file.name), hashlib.sha256()
-        with self.client.open(url) as response:
-            for part in self.client.read_body(response, url, size=None, take_page=True):
-                digest.update(part)
-        if digest.hexdigest() != file.sha256:
+        if hash_file(self.client, self.find_url(tag, file.name)) != file.sha256:
             raise taken(self.where, tag)
 
     def _read_back(self, publication: Publication) -> None:
