@@ -102,6 +102,12 @@ class WebStore:
     objects: dict[str, bytes] = field(default_factory=dict)
     lies: dict[str, bytes] = field(default_factory=dict)
     puts: list[str] = field(default_factory=list)
+    conflicts: int = 0
+    """So many PUTs are answered by 409, and not done."""
+    hides: bool = False
+    """What is not there is answered by 403, as Amazon does to who may not list."""
+    broken: int = 0
+    """So many GETs of what is there are answered by 503."""
     lost: set[str] = field(default_factory=set)
     """Paths whose next PUT is done, and answered by the end of the connection."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -118,7 +124,10 @@ class WebStore:
                     return
                 request.reply(status, b"")
             elif there is None:
-                request.reply(404, b"")
+                request.reply(403 if self.hides else 404, b"")
+            elif request.command == "GET" and self.broken:
+                self.broken -= 1
+                request.reply(503, b"")
             else:
                 request.reply(200, there, {"ETag": self._tag(there)})
 
@@ -127,6 +136,9 @@ class WebStore:
 
     def _put(self, request: SiteRequest, path: str, body: bytes) -> int:
         there = self.objects.get(path)
+        if self.conflicts:
+            self.conflicts -= 1
+            return 409
         if "If-None-Match" in self.heeds and request.headers.get("If-None-Match") and there is not None:
             return 412
         self.objects[path] = body

@@ -171,13 +171,13 @@ class RegistryDepot:
         try:
             self._put_manifest(claim, claimed)
             if other := self._find_other(tag, content):
-                self._remove(claim, claimed)
                 if self._read_manifest(tag) is None:
                     raise DepotError(
                         f"{self.where}: somebody else is about to make {tag} as well, or was interrupted: "
                         f"{other}",
                         hint="try again; a claim like that counts for an hour, or until that tag is deleted",
                     )
+                self._remove(claim, claimed)
                 return False
             if self._read_manifest(tag) is None:
                 if abs(self.clock() - began) > CLAIM_SECONDS / 2:

@@ -124,7 +124,7 @@ def test_a_claim_that_cannot_be_removed_is_named(registry: FakeRegistry, tmp_pat
     registry.tags, registry.deletes = {left: b"{}"}, False
     with pytest.raises(DepotError, match=left) as caught:
         open_at(registry).publish(build_publication(tmp_path / "one"))
-    assert "delete that tag" in str(caught.value.hint)
+    assert "until that tag is deleted" in str(caught.value.hint)
     assert len(claims(registry)) == 2
 
 
