@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ectools.fetch.client import FetchError, TransientError, read_steadily
+from ectools.fetch.error_reason import find_reason, find_reason_hint
 from ectools.files import FileError, open_regular
 from ectools.redact import redact_url
 
@@ -119,12 +120,14 @@ def _send_once(
         try:
             if response.status not in accept:
                 if 300 <= response.status < 400:
+                    reason = find_reason(response)
+                    because = f": {reason}" if reason else ""
                     raise FetchError(
-                        f"{redact_url(url)}: redirects a {method}, which is not followed",
-                        hint="name the address that the server answers by itself",
+                        f"{redact_url(url)}: redirects a {method}, which is not followed{because}",
+                        hint=find_reason_hint(reason) or "name the address that the server answers by itself",
                         status=response.status,
                     )
-                client.reject(response, url)
+                client.reject(response, url, method)
             data = bytearray()
             for part in read_steadily(response, url, retry, size=None) if method != "HEAD" else ():
                 data += part
