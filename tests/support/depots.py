@@ -219,7 +219,7 @@ class ForgeApi:
         return 201, self.releases[number]
 
     def _get_tag(self, tag: str, *, query: Any, body: bytes) -> tuple[int, Any]:
-        found = [each for each in self.releases.values() if each["tag_name"] == tag ]
+        found = [each for each in self.releases.values() if each["tag_name"] == tag]
         found = [each for each in found if self.shows_drafts or not each["draft"]]
         return (200, found[0]) if found else (404, None)
 

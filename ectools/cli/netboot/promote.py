@@ -83,9 +83,7 @@ def promote(
     promoter = Promoter(
         depot=depot, where=depot.where, form=key.form, private_key=private_key, former_key=former_key
     )
-    done = promoter.promote(
-        origin, channel, valid_days=valid_days, withdrawn=withdrawn, forward=forward
-    )
+    done = promoter.promote(origin, channel, valid_days=valid_days, withdrawn=withdrawn, forward=forward)
     before = None if done.before is None else done.before.tag
     pointer = done.pointer
     if done.is_moved and pointer.expires_at is None and done.before and done.before.expires_at is not None:

@@ -233,7 +233,7 @@ def _parse(data: bytes, url: str) -> ET.Element:
         raise bad
     try:
         return ET.fromstring(data.lstrip())  # noqa: S314 - bounded, and without entities
-    except (ET.ParseError, LookupError, ValueError) as error:  # of an encoding that is none, or is not its own
+    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: of its encoding
         raise bad from error
 
 
