@@ -2,8 +2,8 @@
 ``github_depot`` says what GitHub does otherwise.
 
 A release is made as a draft, filled, and then published: the forge has one release of a tag, so that whoever
-makes the draft has it (repoCreateRelease: 409). By its tag a draft is given to whoever may write (Forgejo,
-Gitea 1.23), or to anybody (before): what it says of itself, ``draft``, decides. A channel is a file of the branch
+makes the draft has it (repoCreateRelease: 409). By its tag a draft is given to whoever may write, by an
+older Gitea to anybody: what it says of itself, ``draft``, decides. A channel is a file of the branch
 ``channels``, which is changed by naming the blob that it replaces (repoUpdateFile).
 """
 
@@ -128,7 +128,8 @@ class ForgeDepot:
         """
         tag = publication.tag
         unfinished = DepotError(
-            f"{self.where}: there is an unfinished release {tag}: its publisher is at work, or was interrupted",
+            f"{self.where}: there is an unfinished release {tag}: its publisher is at work, or was "
+            "interrupted",
             hint="where nobody is at work, delete that draft, and publish again",
         )
         try:

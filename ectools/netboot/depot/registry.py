@@ -13,7 +13,8 @@ only where there is nothing. So publishers agree by what only grows, the list of
 tag of its own, looks at the list, and goes on only where no claim of something else is there. Of two at once,
 one at least sees the other's claim: so never both go on, and sometimes neither does, and each takes its claim
 away, or puts it anew as one that is over where the registry deletes nothing. A claim says when it was made,
-and counts for an hour, by the clocks of those who publish: who was killed is in nobody's way for longer. Where a registry has a rule that tags are immutable, it holds by itself.
+and counts for an hour, by the clocks of those who publish: who was killed is in nobody's way for longer.
+Where a registry has a rule that tags are immutable, it holds by itself.
 """
 
 from __future__ import annotations

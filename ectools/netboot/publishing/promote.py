@@ -79,7 +79,8 @@ class Promoter:
         What it leads to has to be published whole, and signed by the same key. ``valid_days``: after so many
         days nobody follows it any more. ``withdrawn``: tags that nodes leave, also for an older release;
         those of the pointer before stay. ``forward``: it stays where it is, if that was released later, by
-        the signed times of both, and is not to be left. Raises InputError, DepotError, MovedError, SignatureError.
+        the signed times of both, and is not to be left.
+        Raises InputError, DepotError, MovedError, SignatureError.
         """
         check_channel_name(channel)
         for each in withdrawn:

@@ -145,7 +145,7 @@ def test_the_claim_of_one_who_was_killed_counts_for_an_hour(registry: FakeRegist
     registry.tags, registry.deletes = {name: build_claim(name, 1_000_000)}, False
     depot = open_at(registry)
     depot.clock = lambda: 1_000_000 + CLAIM_SECONDS
-    with pytest.raises(DepotError, match="counts for an hour|about to make"):
+    with pytest.raises(DepotError, match="about to make"):
         depot.write_channel("stable", b"1", version=None)
     depot.clock = lambda: 1_000_001 + CLAIM_SECONDS
     depot.write_channel("stable", b"1", version=None)
