@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, SS
 from ectools import __version__, log
 from ectools.errors import EcError, cut
 from ectools.fetch.env_proxy import find_proxy
+from ectools.fetch.error_reason import find_limit_end, find_reason, find_reason_hint
 from ectools.fetch.rejection import Rejection, RejectionKind
 from ectools.fetch.response_lines import bound_lines
 from ectools.fetch.retry import RetryPolicy, parse_retry_after
@@ -105,7 +106,7 @@ class HttpClient:
                 seen.append(target)
                 response = self._get(target, headers or {})
             if response.status not in accept:
-                self.reject(response, seen[-1])
+                self.reject(response, seen[-1], "GET")
             response.url = seen[-1]
             yield response
         finally:
@@ -210,7 +211,12 @@ class HttpClient:
     def _find_target(self, response: BaseHTTPResponse, seen: list[str]) -> str:
         here, location = seen[-1], response.headers.get("Location")
         if location is None:
-            raise FetchError(f"{redact_url(here)}: redirects to nowhere", status=response.status)
+            reason = find_reason(response, secret=self._secret)
+            raise FetchError(
+                f"{redact_url(here)}: redirects to nowhere" + (f": {reason}" if reason else ""),
+                hint=find_reason_hint(reason),
+                status=response.status,
+            )
         try:
             target = urljoin(here, location)
         except ValueError as error:
@@ -226,9 +232,17 @@ class HttpClient:
             raise FetchError(f"{shown}: redirects in a circle, or more than {MAX_REDIRECTS}")
         return target
 
-    def reject(self, response: BaseHTTPResponse, url: str) -> NoReturn:
+    @property
+    def _secret(self) -> str:
+        return self._authorization if isinstance(self._authorization, str) else ""
+
+    def reject(self, response: BaseHTTPResponse, url: str, method: str) -> NoReturn:
         """Raises what an answer with a status that was not hoped for means: FetchError, TransientError."""
         status, shown = response.status, redact_url(url)
+        if (limit := find_limit_end(response)) is not None:
+            said, seconds = limit
+            message = f"{shown}: {said} (status {status})"
+            raise TransientError(message, url=url, status=status, retry_after=seconds)
         if status in _TRANSIENT:
             raise TransientError(
                 f"{shown}: status {status}",
@@ -238,13 +252,17 @@ class HttpClient:
             )
         with_token = self._has_token and url_origin(url) == self._home
         token = "the token" if with_token else "a request without a token"
+        act = "read" if method in ("GET", "HEAD") else "write"
+        reason = find_reason(response, secret=self._secret)
+        because = f": {reason}" if reason else ""
         raise FetchError(
             {
                 401: f"{shown}: {token} is refused (status 401)",
-                403: f"{shown}: {token} may not read this (status 403)",
+                403: f"{shown}: {token} may not {act} this (status 403)",
                 404: f"{shown}: not found (status 404)",
-            }.get(status, f"{shown}: status {status}"),
-            hint=self._find_hint(RejectionKind.STATUS, url, status=status),
+            }.get(status, f"{shown}: status {status}")
+            + because,
+            hint=find_reason_hint(reason) or self._find_hint(RejectionKind.STATUS, url, status=status),
             status=status,
         )
 

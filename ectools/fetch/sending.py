@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ectools.fetch.client import FetchError, TransientError, read_steadily
+from ectools.fetch.error_reason import find_reason, find_reason_hint
 from ectools.files import FileError, open_regular
 from ectools.redact import redact_url
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from ectools.fetch.client import HttpClient
+    from ectools.fetch.retry import RetryPolicy
 
 _MAX_ANSWER = 1 << 20
 _CHUNK = 1 << 20
@@ -83,17 +85,20 @@ def send(
     body: bytes | Path | FileRange | None = None,
     headers: Mapping[str, str] | None = None,
     accept: Collection[int],
+    least_rate: int | None = None,
 ) -> SentReply:
     """The answer to a request, whose status is in ``accept``; ``body`` may be of a file, which is streamed.
 
     A request that failed for now is made again, as the client's ``retry`` has it: what was asked for may
     have been done before, so that only what may be asked twice is sent by this. A redirect is not followed:
-    it would change something elsewhere. Raises FetchError.
+    it would change something elsewhere. ``least_rate`` goes before the client's, in bytes a second of an
+    answer. Raises FetchError.
     """
+    retry = client.retry if least_rate is None else replace(client.retry, least_rate=least_rate)
     failures = 0
     while True:
         try:
-            return _send_once(client, method, url, body=body, headers=headers or {}, accept=accept)
+            return _send_once(client, method, url, retry, body=body, headers=headers or {}, accept=accept)
         except TransientError as error:
             failures += 1
             client.wait(error, failures)
@@ -103,6 +108,7 @@ def _send_once(
     client: HttpClient,
     method: str,
     url: str,
+    retry: RetryPolicy,
     *,
     body: bytes | Path | FileRange | None,
     headers: Mapping[str, str],
@@ -114,14 +120,16 @@ def _send_once(
         try:
             if response.status not in accept:
                 if 300 <= response.status < 400:
+                    reason = find_reason(response)
+                    because = f": {reason}" if reason else ""
                     raise FetchError(
-                        f"{redact_url(url)}: redirects a {method}, which is not followed",
-                        hint="name the address that the server answers by itself",
+                        f"{redact_url(url)}: redirects a {method}, which is not followed{because}",
+                        hint=find_reason_hint(reason) or "name the address that the server answers by itself",
                         status=response.status,
                     )
-                client.reject(response, url)
+                client.reject(response, url, method)
             data = bytearray()
-            for part in read_steadily(response, url, client.retry, size=None) if method != "HEAD" else ():
+            for part in read_steadily(response, url, retry, size=None) if method != "HEAD" else ():
                 data += part
                 if len(data) > _MAX_ANSWER:
                     raise FetchError(f"{redact_url(url)}: its answer is larger than {_MAX_ANSWER} bytes")

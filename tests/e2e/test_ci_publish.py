@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 # `nix build` that finds its result made, and says how it was asked.
 NIX = """#!/bin/sh
 echo "$@" >> "$NIX_ASKED"
+env >> "$NIX_ASKED"
+ls "$TMPDIR"/tmp.* >> "$NIX_ASKED"
 while [ "$1" != --out-link ]; do shift; done
 ln -sfn "$NIX_OUTPUT" "$2"
 """
@@ -74,7 +76,11 @@ def test_a_tag_becomes_canary_and_then_stable(environment: dict[str, str], tmp_p
     assert done.returncode == 0, done.stderr
     assert "boot-v2026.03.02: published" in done.stdout
     assert find_tag(tmp_path, "canary") == "boot-v2026.03.02"
-    assert "ec-runner-x86_64-netboot.config.system.build.netboot" in (tmp_path / "asked").read_text()
+    asked = (tmp_path / "asked").read_text()
+    assert "ec-runner-x86_64-netboot.config.system.build.netboot" in asked
+    # Whoever builds has the secrets neither in its environment nor as files.
+    assert environment["RELEASE_KEY"].splitlines()[1] not in asked
+    assert "key" not in asked.splitlines()
     statement = json.loads((tmp_path / "depot/releases/boot-v2026.03.02/provenance.json").read_bytes())
     source, lock = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
     assert source["uri"] == "git+https://git.example.org/owner/name"

@@ -102,6 +102,12 @@ class WebStore:
     objects: dict[str, bytes] = field(default_factory=dict)
     lies: dict[str, bytes] = field(default_factory=dict)
     puts: list[str] = field(default_factory=list)
+    conflicts: int = 0
+    """So many PUTs are answered by 409, and not done."""
+    hides: bool = False
+    """What is not there is answered by 403, as Amazon does to who may not list."""
+    broken: int = 0
+    """So many GETs of what is there are answered by 503."""
     lost: set[str] = field(default_factory=set)
     """Paths whose next PUT is done, and answered by the end of the connection."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -118,7 +124,10 @@ class WebStore:
                     return
                 request.reply(status, b"")
             elif there is None:
-                request.reply(404, b"")
+                request.reply(403 if self.hides else 404, b"")
+            elif request.command == "GET" and self.broken:
+                self.broken -= 1
+                request.reply(503, b"")
             else:
                 request.reply(200, there, {"ETag": self._tag(there)})
 
@@ -127,6 +136,9 @@ class WebStore:
 
     def _put(self, request: SiteRequest, path: str, body: bytes) -> int:
         there = self.objects.get(path)
+        if self.conflicts:
+            self.conflicts -= 1
+            return 409
         if "If-None-Match" in self.heeds and request.headers.get("If-None-Match") and there is not None:
             return 412
         self.objects[path] = body
@@ -149,6 +161,11 @@ class ForgeApi:
     assets: dict[int, bytes] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     doubled: set[str] = field(default_factory=set)
+    failing: set[str] = field(default_factory=set)
+    """Methods whose requests are done, or not (PATCH), and answered by 400."""
+    is_old: bool = False
+    """A Gitea that shows drafts to anybody; else who may write sees them."""
+    shows_drafts: bool = False
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -167,7 +184,10 @@ class ForgeApi:
             return
         path = parts.path.removeprefix("/api/v1/repos/owner/name/")
         with self.lock:
+            self.shows_drafts = request.headers.get("Authorization") == f"token {self.token}" or self.is_old
             status, answer = self._find(request.command, path, parse_qs(parts.query), body)
+            if request.command in self.failing:
+                status, answer = 400, None
         request.reply(status, b"" if answer is None else json.dumps(answer).encode())
 
     def _find(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, Any]:
@@ -199,18 +219,21 @@ class ForgeApi:
         return 201, self.releases[number]
 
     def _get_tag(self, tag: str, *, query: Any, body: bytes) -> tuple[int, Any]:
-        found = [each for each in self.releases.values() if each["tag_name"] == tag and not each["draft"]]
+        found = [each for each in self.releases.values() if each["tag_name"] == tag]
+        found = [each for each in found if self.shows_drafts or not each["draft"]]
         return (200, found[0]) if found else (404, None)
 
     def _get_release(self, number: str, *, query: Any, body: bytes) -> tuple[int, Any]:
         return 200, self.releases[int(number)]
 
     def _publish(self, number: str, *, query: Any, body: bytes) -> tuple[int, Any]:
-        self.releases[int(number)] |= json.loads(body)
+        if "PATCH" not in self.failing:
+            self.releases[int(number)] |= json.loads(body)
         return 200, self.releases[int(number)]
 
     def _delete(self, number: str, *, query: Any, body: bytes) -> tuple[int, Any]:
-        self.releases.pop(int(number), None)
+        if "DELETE" not in self.failing:
+            self.releases.pop(int(number), None)
         return 204, None
 
     def _upload(self, number: str, *, query: dict[str, list[str]], body: bytes) -> tuple[int, Any]:

@@ -37,6 +37,8 @@ class FakeRegistry:
     deletes: bool = True
     immutable: bool = False
     lost: int = 0
+    broken: str = ""
+    """What is asked for with this in its path is answered by 400."""
     before_list: list[Callable[[], object]] = field(default_factory=list)
     seen: list[tuple[str, str, str | None]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -55,6 +57,9 @@ class FakeRegistry:
             return
         if self.challenge is not None and given != self.accepted:
             request.reply(401, b"", {"WWW-Authenticate": self.challenge})
+            return
+        if self.broken and request.command == "GET" and self.broken in parts.path:
+            request.reply(400, b"")
             return
         what, _, name = parts.path.removeprefix(f"/v2/{REPOSITORY}/").partition("/")
         match request.command, what:

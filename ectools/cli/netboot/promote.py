@@ -42,6 +42,11 @@ from ectools.cli.netboot.depot_options import depot_options, open_given, read_ke
     metavar="TAG",
     help="Nodes that check signatures never go to this release, and leave it, also for an older one.",
 )
+@click.option(
+    "--forward",
+    is_flag=True,
+    help="Leave the channel where it is, and say so, if what it leads to was released later.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def promote(
     *,
@@ -56,6 +61,7 @@ def promote(
     valid_days: int | None,
     former: Path | None,
     withdrawn: tuple[str, ...],
+    forward: bool,
     as_json: bool,
 ) -> None:
     """Lead a channel to where another channel leads, or to the release of a tag.
@@ -77,14 +83,21 @@ def promote(
     promoter = Promoter(
         depot=depot, where=depot.where, form=key.form, private_key=private_key, former_key=former_key
     )
-    done = promoter.promote(origin, channel, valid_days=valid_days, withdrawn=withdrawn)
+    done = promoter.promote(origin, channel, valid_days=valid_days, withdrawn=withdrawn, forward=forward)
     before = None if done.before is None else done.before.tag
     pointer = done.pointer
+    if done.is_moved and pointer.expires_at is None and done.before and done.before.expires_at is not None:
+        click.echo(f"{channel}: had an end, and has none now: --valid-days gives it one", err=True)
     if as_json:
         shown = {
             name: getattr(pointer, name) for name in ("channel", "tag", "counter", "expires_at", "withdrawn")
         }
         click.echo(json.dumps({**shown, "before": before, "moved": done.is_moved}))
+        return
+    if done.older is not None:
+        click.echo(
+            f"{channel}: leads to {pointer.tag}, which was released later than {done.older}; nothing changed"
+        )
         return
     if not done.is_moved:
         click.echo(f"{channel}: leads to {pointer.tag} already; nothing changed")

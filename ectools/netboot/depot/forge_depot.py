@@ -1,8 +1,9 @@
 """A forge as a depot, by the API that Forgejo and Gitea share (Forgejo 7, Gitea 1.22, and later);
 ``github_depot`` says what GitHub does otherwise.
 
-A release is made as a draft, which nobody sees, filled, and then published: the forge has one release of a
-tag, so that whoever makes the draft has it (repoCreateRelease: 409). A channel is a file of the branch
+A release is made as a draft, filled, and then published: the forge has one release of a tag, so that whoever
+makes the draft has it (repoCreateRelease: 409). By its tag a draft is given to whoever may write, by an
+older Gitea to anybody: what it says of itself, ``draft``, decides. A channel is a file of the branch
 ``channels``, which is changed by naming the blob that it replaces (repoUpdateFile).
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from urllib.parse import quote
 from ectools import log
 from ectools.errors import EcError, InputError
 from ectools.fetch.client import FetchError
+from ectools.fetch.hashing import hash_file
 from ectools.fetch.sending import send
 from ectools.files import parse_json
 from ectools.netboot.depot.interface import DEPOT_CHANNELS, ChannelFile, DepotError, moved, taken
@@ -56,8 +57,7 @@ class ForgeDepot:
         """See ``Depot``. A draft that is not finished is removed again."""
         draft = self.make_draft(publication.tag)
         if draft is None:
-            self._require_same(publication)
-            return False
+            return self._compare(publication)
         number = find_field(draft, "id", int, self.where)
         try:
             for file in publication.files:
@@ -70,12 +70,11 @@ class ForgeDepot:
         if not self.finish(number, publication.tag):
             # Where a forge lets there be two drafts of a tag, the second one is told so here.
             self._remove(number)
-            self._require_same(publication)
-            return False
+            return self._compare(publication)
         return True
 
     def make_draft(self, tag: str) -> bytes | None:
-        """The description of a release that nobody sees; None where there is one of the tag."""
+        """The description of a draft that is made; None where there is a release of the tag, or a draft."""
         body = {"tag_name": tag, "name": tag, "draft": True}
         reply = self.send("POST", "releases", body, accept=(201, 409))
         return None if reply.status == 409 else reply.data
@@ -97,8 +96,10 @@ class ForgeDepot:
         return done.status == 200
 
     def _remove(self, number: int) -> None:
+        """Remove a draft; what somebody else has finished in between stays."""
         with contextlib.suppress(EcError):
-            self.send("DELETE", f"releases/{number}", None, accept=(204, 404))
+            if find_field(self.get(f"releases/{number}"), "draft", bool, self.where):
+                self.send("DELETE", f"releases/{number}", None, accept=(204, 404))
 
     def _check_assets(self, number: int, publication: Publication) -> None:
         """Raises DepotError where a file is not there as it was sent.
@@ -120,24 +121,47 @@ class ForgeDepot:
                 hint="does it take files of that kind and size? (Forgejo: [repository.release])",
             )
 
-    def _require_same(self, publication: Publication) -> None:
-        """Raises TakenError, and DepotError where its release is a draft still."""
+    def _compare(self, publication: Publication) -> bool:
+        """Whether a draft that is whole, and the same, is published by this; False: it was, and is the same.
+
+        Raises TakenError, and DepotError where it is a draft of something else, or not whole.
+        """
+        tag = publication.tag
+        unfinished = DepotError(
+            f"{self.where}: there is an unfinished release {tag}: its publisher is at work, or was "
+            "interrupted",
+            hint="where nobody is at work, delete that draft, and publish again",
+        )
         try:
-            for file in publication.files:
-                if self._hash_file(publication.tag, file.name) != file.sha256:
-                    raise taken(self.where, publication.tag)
+            found = self._get_release(tag)
+            is_same = all(self._hash_asset(found, file.name) == file.sha256 for file in publication.files)
         except FetchError as error:
+            # Of GitHub's drafts, and of their files elsewhere, who asks by the tag sees nothing.
             if error.status == 404:
-                raise DepotError(
-                    f"{self.where}: there is an unfinished release {publication.tag}: its publisher is at "
-                    "work, or was interrupted",
-                    hint="where nobody is at work, delete that draft, and publish again",
-                ) from error
+                raise unfinished from error
             raise
+        if not _is_draft(found):
+            if not is_same:
+                raise taken(self.where, tag)
+            return False
+        if not is_same:
+            raise unfinished
+        number = find_field(found, "id", int, self.where)
+        self._check_assets(number, publication)
+        if not self.finish(number, tag):
+            raise unfinished
+        _log.info("a draft that was whole is published", forge=self.where, tag=tag)
+        return True
+
+    def _get_release(self, tag: str) -> bytes:
+        return self.get(f"releases/tags/{quote(tag, safe='')}")
 
     def read_file(self, tag: str, name: str, *, limit: int) -> bytes | None:
         """See ``Depot``. Raises FetchError of 404 where there is no such release."""
-        place = self._find_asset(tag, name)
+        found = self._get_release(tag)
+        if _is_draft(found):
+            raise FetchError(f"{self.where}: {tag} is a draft, and no release yet", status=404)
+        place = self._find_asset(found, name)
         if place is None:
             return None
         url, headers = place
@@ -147,23 +171,16 @@ class ForgeDepot:
         """Where the content of a file is, as the forge describes it, and what to ask with."""
         return str(asset.get("browser_download_url")), {}
 
-    def _find_asset(self, tag: str, name: str) -> tuple[str, Mapping[str, str]] | None:
-        release = self.get(f"releases/tags/{quote(tag, safe='')}")
+    def _find_asset(self, release: bytes, name: str) -> tuple[str, Mapping[str, str]] | None:
         for asset in _list(release, "assets", self.where):
             if asset.get("name") == name:
                 return self.locate_asset(asset)
         return None
 
-    def _hash_file(self, tag: str, name: str) -> str | None:
+    def _hash_asset(self, release: bytes, name: str) -> str | None:
         """The SHA-256 of a file, which may be as large as an archive is; None where there is none."""
-        place, digest = self._find_asset(tag, name), hashlib.sha256()
-        if place is None:
-            return None
-        url, headers = place
-        with self.client.open(url, headers=headers) as response:
-            for part in self.client.read_body(response, url, size=None, take_page=True):
-                digest.update(part)
-        return digest.hexdigest()
+        place = self._find_asset(release, name)
+        return None if place is None else hash_file(self.client, place[0], headers=place[1])
 
     def read_channel(self, name: str) -> ChannelFile | None:
         """See ``Depot``."""
@@ -229,6 +246,13 @@ def find_field(data: bytes, name: str, kind: type[Any], where: str) -> Any:
     except (InputError, KeyError, TypeError) as error:
         raise DepotError(f"{where}: the answer is not a forge's: it has no {name}") from error
     raise DepotError(f"{where}: the answer is not a forge's: its {name} is of another kind")
+
+
+def _is_draft(release: bytes) -> bool:
+    try:
+        return parse_json(release, where="a release").get("draft") is True
+    except (InputError, AttributeError):
+        return False  # what it is otherwise, who reads its files says
 
 
 def _list(data: bytes, name: str, where: str) -> list[dict[str, Any]]:

@@ -8,6 +8,10 @@ A channel is a row of such objects, ``channels/NAME/1.json`` and so on, of which
 ``channels/NAME/newest`` says from where to look for it, and is no more than that. One object that is replaced
 by ``If-Match`` would do, were it that everywhere: of six writes at once SeaweedFS 4.48 let two succeed in one
 of eight times, and of those by ``If-None-Match`` one alone, always.
+
+Amazon answers 403 for what is not there to whoever may not list the bucket (GetObject, "Permissions"): so 403
+is taken for that where the object of the question above can be read with the same key. That opens no way to
+an old pointer: who can answer 403 in the store's name could answer 404 as well.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import hashlib
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ectools.fetch.client import FetchError
+from ectools.fetch.client import FetchError, TransientError
+from ectools.fetch.hashing import hash_file
 from ectools.fetch.sending import send
 from ectools.fetch.sigv4 import CONTENT_SHA256
 from ectools.netboot.depot.interface import (
@@ -28,6 +33,7 @@ from ectools.netboot.depot.interface import (
     moved,
     taken,
 )
+from ectools.redact import redact_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,8 +49,12 @@ _MAX_NEWEST = 32
 _MAX_AHEAD = 1000
 """Moves that are looked for from ``newest`` on; there are as many as publishers at once."""
 _WRITTEN = (200, 201, 204)
-# AWS: 409 where two conditional writes meet. RFC 9110: 412 where the condition is false.
-_REFUSED = (409, 412)
+# RFC 9110: the condition is false.
+_REFUSED = 412
+# AWS: two conditional writes meet (ConditionalRequestConflict), and nothing was decided. RFC 4918: the
+# collection that it would be in is missing.
+_CONFLICT = 409
+_CONFLICTS = 3
 
 
 class ObjectDepot:
@@ -61,6 +71,7 @@ class ObjectDepot:
         self.where = where
         self.url = url
         self._is_asked = False
+        self._may_read: bool | None = None
 
     def find_url(self, tag: str, name: str) -> str:
         """Where a file of a release stands, or would."""
@@ -90,6 +101,7 @@ class ObjectDepot:
             )
             if data is None:
                 break
+            self._may_read = True
             found = ChannelFile(data=data, version=str(each))
         else:
             raise DepotError(f"{self.where}: the channel {name} has no end: more than {_MAX_AHEAD} moves on")
@@ -127,7 +139,7 @@ class ObjectDepot:
             self._require_same(tag, file)
             return False
         if self.parts is not None and file.size > self.parts.above:
-            status = self.parts.upload(self.client, url, file)
+            status = self._send_parts(self.parts, url, file)
         else:
             status = self._put(url, file.path, file.sha256, {"If-None-Match": "*"}).status
         if status not in _WRITTEN:
@@ -137,11 +149,7 @@ class ObjectDepot:
 
     def _require_same(self, tag: str, file: PublishedFile) -> None:
         """Read what stands there. Raises TakenError where it is something else."""
-        url, digest = self.find_url(tag, file.name), hashlib.sha256()
-        with self.client.open(url) as response:
-            for part in self.client.read_body(response, url, size=None, take_page=True):
-                digest.update(part)
-        if digest.hexdigest() != file.sha256:
+        if hash_file(self.client, self.find_url(tag, file.name)) != file.sha256:
             raise taken(self.where, tag)
 
     def _read_back(self, publication: Publication) -> None:
@@ -156,14 +164,35 @@ class ObjectDepot:
                 )
 
     def _put(self, url: str, body: bytes | Path, sha256: str, condition: dict[str, str]) -> SentReply:
-        return send(
-            self.client,
-            "PUT",
-            url,
-            body=body,
-            headers={CONTENT_SHA256: sha256, "Content-Type": "application/octet-stream", **condition},
-            accept=(*_WRITTEN, *_REFUSED),
-        )
+        headers = {CONTENT_SHA256: sha256, "Content-Type": "application/octet-stream", **condition}
+        accept = (*_WRITTEN, _CONFLICT, _REFUSED)
+        conflicts = 0
+        while (reply := send(self.client, "PUT", url, body=body, headers=headers, accept=accept)).status == (
+            _CONFLICT
+        ):
+            conflicts += 1
+            self._wait_for_others(url, conflicts)
+        return reply
+
+    def _send_parts(self, parts: MultipartUploads, url: str, file: PublishedFile) -> int:
+        conflicts = 0
+        # Of an upload whose end met another writer, Amazon wants all anew.
+        while (status := parts.upload(self.client, url, file)) == _CONFLICT:
+            conflicts += 1
+            self._wait_for_others(url, conflicts)
+        return status
+
+    def _wait_for_others(self, url: str, conflicts: int) -> None:
+        """Raises DepotError where that was often enough."""
+        shown = redact_url(url)
+        if conflicts >= min(_CONFLICTS, self.client.retry.attempts):
+            raise DepotError(
+                f"{shown}: the server answers 409, {conflicts} times in a row: nothing is written",
+                hint="WebDAV: is the directory there? it is made by the server's side; S3: other writers "
+                "meet this one: try again",
+            )
+        error = TransientError(f"{shown}: other writers meet this one (409)", url=url, status=_CONFLICT)
+        self.client.wait(error, conflicts)
 
     def _require_conditions(self) -> None:
         """Raises DepotError where the server would let one publisher overwrite another."""
@@ -172,7 +201,7 @@ class ObjectDepot:
         url = f"{self.url}/{_PROBE}"
         digest = _hash(_PROBE_TEXT)
         self._put(url, _PROBE_TEXT, digest, {"If-None-Match": "*"})
-        if self._put(url, _PROBE_TEXT, digest, {"If-None-Match": "*"}).status not in _REFUSED:
+        if self._put(url, _PROBE_TEXT, digest, {"If-None-Match": "*"}).status != _REFUSED:
             raise DepotError(
                 f"{self.where}: passes over If-None-Match: one publisher would overwrite another",
                 hint="publish to a store that heeds conditional writes, to a directory, or to a forge",
@@ -189,9 +218,21 @@ class ObjectDepot:
         try:
             return self.client.read(url, limit=limit, what=what, take_page=True)
         except FetchError as error:
-            if error.status == 404:
+            if error.status == 404 or (error.status == 403 and self._is_reader()):
                 return None
             raise
+
+    def _is_reader(self) -> bool:
+        """Whether what is there is given to who asks: then 403 says that something is not there."""
+        if self._may_read is None:
+            try:
+                self.client.read(f"{self.url}/{_PROBE}", limit=1 << 10, what=_PROBE, take_page=True)
+                self._may_read = True
+            except FetchError as error:
+                if error.status not in (403, 404):
+                    raise
+                self._may_read = False
+        return self._may_read
 
 
 def _hash(data: bytes) -> str:

@@ -12,7 +12,9 @@ A tag can be put anew at any time: the specification has no condition, and no ot
 only where there is nothing. So publishers agree by what only grows, the list of tags: each puts a claim, a
 tag of its own, looks at the list, and goes on only where no claim of something else is there. Of two at once,
 one at least sees the other's claim: so never both go on, and sometimes neither does, and each takes its claim
-away where the registry lets it. Where a registry has a rule that tags are immutable, it holds by itself.
+away, or puts it anew as one that is over where the registry deletes nothing. A claim says when it was made,
+and counts for an hour, by the clocks of those who publish: who was killed is in nobody's way for longer.
+Where a registry has a rule that tags are immutable, it holds by itself.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ import hashlib
 import json
 import re
 import secrets
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
@@ -53,6 +57,7 @@ _RELEASE_TYPE = "application/vnd.every-channel.netboot-release.v1"
 _CHANNEL_TYPE = "application/vnd.every-channel.netboot-channel.v1"
 _CLAIM_TYPE = "application/vnd.every-channel.netboot-claim.v1"
 _TITLE = "org.opencontainers.image.title"
+_CREATED = "org.opencontainers.image.created"
 _EMPTY = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 # The specification's tags have 128 characters, of which a claim's end takes 32.
@@ -62,6 +67,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 _MAX_PAGES = 1000
 _UPLOADS = 3
+CLAIM_SECONDS = 3600
+"""For how long a claim counts: from it to the manifest are seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +82,16 @@ class RegistryBlob:
 
 
 class RegistryDepot:
-    """A repository, by the URL below which all of it is: ``https://HOST/v2/NAME``."""
+    """A repository, by the URL below which all of it is: ``https://HOST/v2/NAME``.
 
-    def __init__(self, client: RegistryClient, url: str, *, where: str) -> None:
+    ``clock`` gives Unix seconds.
+    """
+
+    def __init__(
+        self, client: RegistryClient, url: str, *, where: str, clock: Callable[[], float] = time.time
+    ) -> None:
         self.client = client
+        self.clock = clock
         self.where = where
         self._url = url
 
@@ -154,33 +167,56 @@ class RegistryDepot:
         content = hashlib.sha256(manifest).hexdigest()[:16]
         claim = f"{tag}.claim-{content}-{secrets.token_hex(4)}"
         # Of its own: to remove it, some registries remove what it leads to, by whichever name.
-        claimed = _build_manifest(_CLAIM_TYPE, [], claim=claim)
-        self._put_manifest(claim, claimed)
-        others = [each for each in self._list_tags() if self._is_other(each, tag, content)]
-        if others:
-            self._remove(claim, claimed)
+        claimed = build_claim(claim, self.clock())
+        began, is_sending = self.clock(), False
+        try:
+            self._put_manifest(claim, claimed)
+            if other := self._find_other(tag, content):
+                if self._read_manifest(tag) is None:
+                    raise DepotError(
+                        f"{self.where}: somebody else is about to make {tag} as well, or was interrupted: "
+                        f"{other}",
+                        hint="try again; a claim like that counts for an hour, or until that tag is deleted",
+                    )
+                self._remove(claim, claimed)
+                return False
             if self._read_manifest(tag) is None:
-                raise DepotError(
-                    f"{self.where}: somebody else is about to make {tag} as well, or was interrupted: "
-                    f"{others[0]}",
-                    hint="try again; where nobody is at work, delete that tag, and try again",
-                )
-            return False
-        if self._read_manifest(tag) is None:
-            self._put_manifest(tag, manifest)
-        return self._read_manifest(tag) == manifest
+                if abs(self.clock() - began) > CLAIM_SECONDS / 2:
+                    raise DepotError(f"{self.where}: took too long to claim {tag}", hint="try again")
+                is_sending = True
+                self._put_manifest(tag, manifest)
+            return self._read_manifest(tag) == manifest
+        except BaseException as error:
+            # What may arrive still is guarded by its claim, as long as that counts.
+            if not is_sending or (isinstance(error, FetchError) and error.status is not None):
+                self._remove(claim, claimed)
+            raise
 
-    def _is_other(self, name: str, tag: str, content: str) -> bool:
-        found = _CLAIM.fullmatch(name.removeprefix(tag)) if name.startswith(tag) else None
-        return found is not None and found[1] != content
+    def _find_other(self, tag: str, content: str) -> str | None:
+        """A claim of somebody else, who has ``tag`` made something else, and may be at work."""
+        for name in self._list_tags():
+            found = _CLAIM.fullmatch(name.removeprefix(tag)) if name.startswith(tag) else None
+            if found is None or found[1] == content:
+                continue
+            manifest = self._read_manifest(name)
+            made_at = None if manifest is None else find_claim_time(manifest)
+            # One of an older ectools says no time: it counts until it is deleted.
+            if made_at is None or abs(self.clock() - made_at) <= CLAIM_SECONDS:
+                return name
+        return None
 
     def _remove(self, tag: str, manifest: bytes) -> None:
-        """Take a claim away: by its tag (specification 1.0), else by what it leads to; not each lets it."""
+        """Take a claim away: by its tag (specification 1.0), else by what it leads to; not each lets it.
+
+        Where neither is let, it is put anew as one that is over.
+        """
         digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
         for reference in (tag, digest):
             with contextlib.suppress(EcError):
                 send(self.client, "DELETE", f"{self._url}/manifests/{reference}", accept=(200, 202, 404))
                 return
+        with contextlib.suppress(EcError):
+            self._put_manifest(tag, build_claim(tag, 0))
 
     def _push(self, body: bytes | Path, sha256: str) -> None:
         """Have a blob there. The registry compares it with its name."""
@@ -268,7 +304,23 @@ def _describe(kind: str, sha256: str, size: int, *, title: str | None = None) ->
     return {"mediaType": kind, "digest": f"sha256:{sha256}", "size": size, **named}
 
 
-def _build_manifest(kind: str, layers: list[dict[str, Any]], *, claim: str | None = None) -> bytes:
+def build_claim(name: str, made_at: float) -> bytes:
+    """The manifest of a claim, made at these Unix seconds; those of long ago: it is over."""
+    created = datetime.fromtimestamp(int(made_at), UTC).isoformat()
+    return _build_manifest(_CLAIM_TYPE, [], annotations={_TITLE: name, _CREATED: created})
+
+
+def find_claim_time(manifest: bytes) -> float | None:
+    """When a claim was made, in Unix seconds; None where it does not say."""
+    try:
+        return datetime.fromisoformat(json.loads(manifest)["annotations"][_CREATED]).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+def _build_manifest(
+    kind: str, layers: list[dict[str, Any]], *, annotations: dict[str, str] | None = None
+) -> bytes:
     """The same for the same ("Guidelines for Artifact Usage": an empty config, and a type of its own)."""
     empty = _describe(_EMPTY_TYPE, hashlib.sha256(_EMPTY).hexdigest(), len(_EMPTY))
     manifest = {
@@ -277,7 +329,7 @@ def _build_manifest(kind: str, layers: list[dict[str, Any]], *, claim: str | Non
         "artifactType": kind,
         "config": empty,
         "layers": layers or [empty],
-        **({} if claim is None else {"annotations": {_TITLE: claim}}),
+        **({} if annotations is None else {"annotations": annotations}),
     }
     return json.dumps(manifest, sort_keys=True).encode()
 

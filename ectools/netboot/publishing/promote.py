@@ -19,7 +19,7 @@ from ectools.netboot.depot.interface import (
     check_tag_name,
 )
 from ectools.netboot.publishing.packed import check_listed
-from ectools.netboot.release.checksums import MAX_SUMS_BYTES, SUMS_NAME, parse_checksums
+from ectools.netboot.release.checksums import MAX_SUMS_BYTES, SUMS_NAME, parse_checksums, parse_release_times
 from ectools.netboot.signature import (
     MAX_SIGNATURE_BYTES,
     SUFFIXES,
@@ -40,11 +40,15 @@ _MAX_RECORD = 16 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """Where a channel leads. ``before`` None: it led nowhere. ``is_moved``: by this."""
+    """Where a channel leads. ``before`` None: it led nowhere. ``is_moved``: by this.
+
+    ``older``: the tag to which it was not led, since what it leads to is newer.
+    """
 
     pointer: ChannelPointer
     before: ChannelPointer | None
     is_moved: bool
+    older: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,22 +66,35 @@ class Promoter:
     clock: Callable[[], float] = time.time
 
     def promote(
-        self, origin: str, channel: str, *, valid_days: int | None = None, withdrawn: Collection[str] = ()
+        self,
+        origin: str,
+        channel: str,
+        *,
+        valid_days: int | None = None,
+        withdrawn: Collection[str] = (),
+        forward: bool = False,
     ) -> Promotion:
         """Lead ``channel`` to where the channel ``origin`` leads, or to the release of that tag.
 
         What it leads to has to be published whole, and signed by the same key. ``valid_days``: after so many
         days nobody follows it any more. ``withdrawn``: tags that nodes leave, also for an older release;
-        those of the pointer before stay. Raises InputError, DepotError, MovedError, SignatureError.
+        those of the pointer before stay. ``forward``: it stays where it is, if that was released later, by
+        the signed times of both, and is not to be left.
+        Raises InputError, DepotError, MovedError, SignatureError.
         """
         check_channel_name(channel)
         for each in withdrawn:
             check_tag_name(each)
         there = self.depot.read_channel(channel)
         before = None if there is None else self._open(there.data, channel)
-        tag, sums = self._find(origin)
+        tag, sums, released_at = self._find(origin)
         if tag in withdrawn:
             raise InputError(f"{tag} is to be withdrawn, and {channel} is to lead to it")
+        if forward and before is not None and before.tag not in (*before.withdrawn, *withdrawn):
+            newest = self._find_time(before)
+            # Without a time it may be of any age.
+            if before.sums != sums and newest is not None and (released_at is None or released_at < newest):
+                return Promotion(pointer=before, before=before, is_moved=False, older=tag)
         known = () if before is None else before.withdrawn
         # Who leads to it again has found it good after all.
         left = tuple(dict.fromkeys(each for each in (*known, *withdrawn) if each != tag))[-MAX_WITHDRAWN:]
@@ -100,8 +117,16 @@ class Promoter:
         self.depot.write_channel(channel, data, version=None if there is None else there.version)
         return Promotion(pointer=pointer, before=before, is_moved=True)
 
-    def _find(self, origin: str) -> tuple[str, str]:
-        """The tag that ``origin`` means, and the SHA-256 of its sums."""
+    def _find_time(self, pointer: ChannelPointer) -> int | None:
+        """When the release was made to which a channel leads; None where that is not known any more."""
+        try:
+            text, released_at = self._read_sums(pointer.tag, pointer.tag)
+        except (InputError, SignatureError):
+            return None
+        return released_at if hashlib.sha256(text).hexdigest() == pointer.sums else None
+
+    def _find(self, origin: str) -> tuple[str, str, int | None]:
+        """The tag that ``origin`` means, the SHA-256 of its sums, and when it was released, as is signed."""
         found = self.depot.read_channel(origin) if CHANNEL_NAME.fullmatch(origin) else None
         pointer = None if found is None else self._open(found.data, origin)
         if pointer is not None and pointer.expires_at is not None and pointer.expires_at < self.clock():
@@ -110,7 +135,7 @@ class Promoter:
                 hint=f"promote {pointer.tag} by its tag, where it is the one that is meant",
             )
         tag = check_tag_name(origin) if pointer is None else pointer.tag
-        text = self._read_sums(tag, origin)
+        text, released_at = self._read_sums(tag, origin)
         sums = hashlib.sha256(text).hexdigest()
         if pointer is not None and pointer.sums != sums:
             raise DepotError(
@@ -119,9 +144,9 @@ class Promoter:
             )
         where = f"{self.where}, {tag}: {SUMS_NAME}"
         check_listed(parse_checksums(text, where=where), tag=tag, where=where)
-        return tag, sums
+        return tag, sums, released_at
 
-    def _read_sums(self, tag: str, origin: str) -> bytes:
+    def _read_sums(self, tag: str, origin: str) -> tuple[bytes, int | None]:
         try:
             sums = self.depot.read_file(tag, SUMS_NAME, limit=MAX_SUMS_BYTES)
             record = self.depot.read_file(tag, RECORD_NAME, limit=_MAX_RECORD)
@@ -144,8 +169,9 @@ class Promoter:
         if signature is None:
             raise SignatureError(f"{self.where}: {tag} has no {name}: boot hosts would not stage it")
         public = find_public_key(self.form, self.private_key)
-        verify_signature(self.form, data=sums, signature=signature, public_key=public)
-        return sums
+        signed_at = verify_signature(self.form, data=sums, signature=signature, public_key=public)
+        times = parse_release_times(sums, where=f"{self.where}, {tag}: {SUMS_NAME}")
+        return sums, max(times.values(), default=signed_at)
 
     def _open(self, data: bytes, channel: str) -> ChannelPointer:
         where = f"{self.where}: the channel {channel}"

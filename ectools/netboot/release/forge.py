@@ -198,6 +198,13 @@ def _parse_release(raw: Any, where: str, *, by_api: bool) -> ForgeRelease:
             hint="release.host must be a Forgejo's address",
         )
     _check_text(raw["tag_name"], f"{where}: tag_name")
+    if raw.get("draft") is True:
+        # Forgejo gives it to a token that may write, an older Gitea to anybody.
+        raise ForgeError(
+            f"{where}: {raw['tag_name']} is a draft, and no release yet: its publisher is at work, or was "
+            "interrupted",
+            hint="nothing was staged; publish it, or name another one by release.tag",
+        )
     assets = raw.get("assets") or []
     if not isinstance(assets, list):
         raise ForgeError(f"{where}: assets: an array was expected")

@@ -162,7 +162,7 @@ def _parse_s3(text: str) -> S3Address:
     return S3Address(
         bucket=parts.netloc,
         prefix=parts.path.rstrip("/"),
-        endpoint=_check_url(endpoint, text, is_bare=True),
+        endpoint=_normalize(_check_url(endpoint, text, is_bare=True)),
         region=region,
     )
 
@@ -228,6 +228,13 @@ def _check_url(url: str, text: str, *, is_bare: bool = False) -> str:
     if is_bare and parts.path.strip("/"):
         raise _bad(text, "an endpoint is a host without a path")
     return url.rstrip("/")
+
+
+def _normalize(url: str) -> str:
+    """A host's URL as its Host header has it, which is signed: in lower case, and without a default port."""
+    parts = urlsplit(url)
+    default = {"http": ":80", "https": ":443"}[parts.scheme]
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(default)}"
 
 
 def _is_port_good(url: str) -> bool:

@@ -30,6 +30,7 @@ def test_places_that_are_understood() -> None:
     amazon = parse("s3://boot?region=eu-west-1")
     assert isinstance(amazon, S3Address)
     assert amazon.url == "https://s3.eu-west-1.amazonaws.com/boot"
+    assert parse("s3://boot?endpoint=https://S3.Example.org:443").url == "https://s3.example.org/boot"
     assert str(amazon) == "s3://boot at https://s3.eu-west-1.amazonaws.com"
     registry = parse("oci://registry.example.org:5000/boot/nodes_2:boot-v1")
     assert isinstance(registry, OciAddress)

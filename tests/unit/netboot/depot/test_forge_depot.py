@@ -26,6 +26,37 @@ def test_a_draft_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
         assert forge.releases[1]["assets"] == []
 
 
+def test_a_draft_that_was_whole_is_finished_and_no_release_before(tmp_path: Path) -> None:
+    wanted = build_publication(tmp_path / "one")
+    with start_forge_api() as forge:
+        forge.failing = {"PATCH"}
+        with pytest.raises(FetchError, match="status 400"):
+            open_at(forge.address, token=forge.token).publish(wanted)
+        [release] = forge.releases.values()
+        assert release["draft"] is True
+        forge.is_old = True
+        for token in (None, forge.token):
+            with pytest.raises(FetchError, match="is a draft") as caught:
+                open_at(forge.address, token=token).read_file("boot-v1", "release.json", limit=1 << 20)
+            assert caught.value.status == 404
+        forge.failing = set()
+        with pytest.raises(DepotError, match="unfinished release boot-v1"):
+            open_at(forge.address, token=forge.token).publish(build_publication(tmp_path / "two", text="two"))
+        assert open_at(forge.address, token=forge.token).publish(wanted) is True
+        assert release["draft"] is False
+        assert open_at(forge.address, token=forge.token).publish(wanted) is False
+
+
+def test_a_draft_that_could_not_be_removed_is_no_release_of_somebody_else(tmp_path: Path) -> None:
+    wanted = build_publication(tmp_path / "one")
+    with start_forge_api() as forge:
+        forge.broken, forge.failing = {"archive-1.tar.gz"}, {"DELETE"}
+        with pytest.raises(FetchError):
+            open_at(forge.address, token=forge.token).publish(wanted)
+        with pytest.raises(DepotError, match="unfinished release boot-v1"):
+            open_at(forge.address, token=forge.token).publish(wanted)
+
+
 def test_what_the_forge_does_not_keep_is_no_release(tmp_path: Path) -> None:
     with start_forge_api() as forge:
         forge.broken = {"archive-1.tar.gz"}

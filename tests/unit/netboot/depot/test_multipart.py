@@ -118,6 +118,7 @@ def test_an_upload_that_somebody_has_ended(store: PartStore, tmp_path: Path) -> 
         ("complete", 400, b"<Error><Code>EntityTooSmall</Code></Error>", "not joined the parts: EntityTooS"),
         ("complete", 200, b'<!DOCTYPE x [<!ENTITY a "b">]><x/>', "no XML"),
         ("create", 200, b"<x></x>", "no UploadId"),
+        ("create", 200, b'<?xml version="1.0" encoding="foo"?><x/>', "no XML"),
         ("list", 200, b"<html>", "no XML"),
         ("part", 403, b"", "status 403"),
     ],
@@ -130,6 +131,14 @@ def test_a_store_that_says_something_else(
         upload(store, tmp_path)
     assert store.objects == {}
     assert upload(store, tmp_path) == COMPLETED
+
+
+def test_white_space_comes_before_what_was_joined(store: PartStore, tmp_path: Path) -> None:
+    said = b' \n  <?xml version="1.0"?><CompleteMultipartUploadResult/>'
+    store.instead = {"complete": [(200, said)]}
+    assert upload(store, tmp_path) == COMPLETED
+    store.instead = {"complete": [(200, b"<Error><Code>ConditionalRequestConflict</Code></Error>")]}
+    assert upload(store, tmp_path) == 409
 
 
 def test_a_part_that_has_no_name_and_a_file_that_shrinks(store: PartStore, tmp_path: Path) -> None:

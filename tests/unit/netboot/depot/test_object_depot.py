@@ -8,6 +8,7 @@ import pytest
 from support.depots import build_publication, open_at, start_web_store
 
 from ectools.errors import InputError
+from ectools.fetch.client import FetchError
 from ectools.fetch.sigv4 import S3Credentials
 from ectools.netboot.depot.interface import (
     DepotError,
@@ -33,6 +34,39 @@ def test_a_server_that_passes_over_conditions_is_refused_by_name(tmp_path: Path)
         with pytest.raises(DepotError, match="passes over"):
             depot.write_channel("stable", b"x", version=None)
         assert set(store.objects) == {"/boot/conditional-writes.txt"}
+
+
+def test_writers_that_meet_try_again_and_a_missing_collection_is_named(tmp_path: Path) -> None:
+    with start_web_store(conflicts=1) as store:
+        assert open_at(f"{store.url}/boot").publish(build_publication(tmp_path / "one")) is True
+        store.conflicts = 100
+        with pytest.raises(DepotError, match="answers 409") as caught:
+            open_at(f"{store.url}/boot").write_channel("stable", b"1", version=None)
+        assert "is the directory there" in str(caught.value.hint)
+
+
+def test_a_channel_where_nobody_may_list(tmp_path: Path) -> None:
+    with start_web_store(hides=True) as store:
+        with pytest.raises(FetchError, match="status 403"):
+            open_at(f"{store.url}/boot").read_channel("stable")
+        assert open_at(f"{store.url}/boot").publish(build_publication(tmp_path / "one")) is True
+        assert open_at(f"{store.url}/boot").read_channel("stable") is None
+        assert open_at(f"{store.url}/boot").read_file("boot-v1", "none", limit=9) is None
+        open_at(f"{store.url}/boot").write_channel("stable", b"1", version=None)
+        # A copy of what is published may lack the object that is asked by.
+        del store.objects["/boot/conditional-writes.txt"]
+        there = open_at(f"{store.url}/boot").read_channel("stable")
+        assert there is not None
+        assert there.data == b"1"
+
+
+def test_what_is_compared_is_read_again_where_the_store_fails_for_now(tmp_path: Path) -> None:
+    with start_web_store() as store:
+        wanted = build_publication(tmp_path / "one")
+        assert open_at(f"{store.url}/boot").publish(wanted) is True
+        store.broken = 1
+        assert open_at(f"{store.url}/boot").publish(wanted) is False
+        assert store.broken == 0
 
 
 def test_an_answer_that_is_lost_is_no_one_elses(tmp_path: Path) -> None:

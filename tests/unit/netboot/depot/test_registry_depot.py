@@ -17,7 +17,7 @@ from ectools.errors import InputError
 from ectools.fetch.client import FetchError
 from ectools.netboot.depot.interface import DepotError, MovedError, Publication, TakenError
 from ectools.netboot.depot.opening import open_depot
-from ectools.netboot.depot.registry import RegistryDepot
+from ectools.netboot.depot.registry import CLAIM_SECONDS, RegistryDepot, build_claim
 from ectools.netboot.depot.registry_client import RegistryClient, find_registry_login
 from ectools.netboot.settings.depot_address import parse_depot_address
 
@@ -124,8 +124,31 @@ def test_a_claim_that_cannot_be_removed_is_named(registry: FakeRegistry, tmp_pat
     registry.tags, registry.deletes = {left: b"{}"}, False
     with pytest.raises(DepotError, match=left) as caught:
         open_at(registry).publish(build_publication(tmp_path / "one"))
-    assert "delete that tag" in str(caught.value.hint)
+    assert "until that tag is deleted" in str(caught.value.hint)
     assert len(claims(registry)) == 2
+
+
+def test_a_channel_that_was_interrupted_moves_on_where_nothing_is_deleted(registry: FakeRegistry) -> None:
+    registry.deletes, registry.broken = False, "tags/list"
+    with pytest.raises(FetchError, match="status 400"):
+        open_at(registry).write_channel("stable", b"1", version=None)
+    assert len(claims(registry)) == 1
+    registry.broken = ""
+    open_at(registry).write_channel("stable", b"2", version=None)
+    there = open_at(registry).read_channel("stable")
+    assert there is not None
+    assert (there.data, there.version) == (b"2", "1")
+
+
+def test_the_claim_of_one_who_was_killed_counts_for_an_hour(registry: FakeRegistry) -> None:
+    name = "channel.stable.1.claim-0123456789abcdef-01234567"
+    registry.tags, registry.deletes = {name: build_claim(name, 1_000_000)}, False
+    depot = open_at(registry)
+    depot.clock = lambda: 1_000_000 + CLAIM_SECONDS
+    with pytest.raises(DepotError, match="about to make"):
+        depot.write_channel("stable", b"1", version=None)
+    depot.clock = lambda: 1_000_001 + CLAIM_SECONDS
+    depot.write_channel("stable", b"1", version=None)
 
 
 def test_who_was_killed_before_the_end_goes_on(registry: FakeRegistry, tmp_path: Path) -> None:

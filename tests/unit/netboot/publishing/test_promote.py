@@ -86,6 +86,20 @@ def test_what_expires_is_made_to_last_by_promoting_without_an_end(made: Promoted
     assert not made.promote("boot-v1", "stable").is_moved
 
 
+def test_forward_leaves_a_channel_where_what_it_leads_to_is_newer(made: Promoted) -> None:
+    made.publish("boot-v2026.03.02", "old")
+    made.publish("boot-v2026.03.09", "new")
+    made.promote("boot-v2026.03.02", "canary", forward=True)
+    assert made.promote("boot-v2026.03.09", "canary", forward=True).is_moved
+    for older in ("boot-v2026.03.02", "boot-v1"):
+        kept = made.promote(older, "canary", forward=True)
+        assert (kept.is_moved, kept.older, kept.pointer.tag) == (False, older, "boot-v2026.03.09")
+    # What is to be left is left, also for what is older; and without it, who promotes says where to.
+    left = made.promote("boot-v2026.03.02", "canary", forward=True, withdrawn=["boot-v2026.03.09"])
+    assert (left.is_moved, left.pointer.tag) == (True, "boot-v2026.03.02")
+    assert made.promote("boot-v1", "canary").is_moved
+
+
 def test_a_new_key_takes_a_channel_over_from_the_one_before(made: Promoted) -> None:
     before = made.promote("boot-v1", "stable")
     former = (made.home / "key.pub").read_bytes()

@@ -97,6 +97,7 @@ RELEASES: dict[str, tuple[list[Answer], str]] = {
     "an array": ([body(b"[]")], "not a release"),
     "another object": ([body(b'{"message": "x"}')], "not a release"),
     "a number for a tag": ([body(b'{"tag_name": 7}')], "not a release"),
+    "a draft": ([body(b'{"tag_name": "boot-v1", "draft": true}')], "boot-v1 is a draft, and no release yet"),
     "assets that are none": ([body(b'{"tag_name": "x", "assets": {"a": 1}}')], "assets: an array"),
     "an asset without a name": ([body(b'{"tag_name": "x", "assets": [{}]}')], "without a name"),
     "an asset elsewhere": (
