@@ -9,7 +9,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,8 +125,8 @@ def test_the_longest_resting_connection_makes_room_and_is_told(root: Path, tmp_p
         assert kept_alive.request("/netboot.ipxe").status == 200
         half = server.connect()
         half.socket.sendall(b"GET /netboot.ipxe HTTP/1.1\r\n")
+        wait_until(half.is_read, "the server has half a request, and it rests")
         silent = server.connect()
-        time.sleep(0.1)
         for number in range(2):
             with Client(server.port, source=f"127.0.7.{number + 1}") as client:
                 assert client.request("/netboot.ipxe").status == 200

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
     from typing import Self
 
 DEADLINE_SECONDS = 60
@@ -66,6 +66,15 @@ class Client:
     ) -> Response:
         self.send(path, headers, method=method)
         return self.read_response(method=method)
+
+    def is_read(self) -> bool:
+        """Whether the server, which is on this machine, has taken all that was sent (proc_net_tcp(5))."""
+        theirs, ours = (
+            f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"
+            for host, port in (self.socket.getpeername(), self.socket.getsockname())
+        )
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        return any(line[1:3] == [theirs, ours] and line[4].endswith(":00000000") for line in lines)
 
     def read_header(self) -> tuple[int, dict[str, str]]:
         """The next response's status and fields; its body is still to be read."""
