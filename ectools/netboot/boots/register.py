@@ -13,12 +13,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.boots.archive import BootArchive, make_id
+from ectools.netboot.boots.deadlines import BootDeadlines
 from ectools.netboot.boots.elapsed import ElapsedTime
 from ectools.netboot.boots.installing import InstallRefusedError, advance, describe_fault
-from ectools.netboot.boots.judge import describe_silence
 from ectools.netboot.boots.keeping import BootKeeper
 from ectools.netboot.boots.memory import BootMemory, LiveBoot, hash_token
 from ectools.netboot.boots.merge import is_later, merge_boots
@@ -33,14 +32,6 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.model import BootUpdate
     from ectools.netboot.state.interface import StateStore
 
-_log = log.Log(__name__)
-
-TOKEN_SECONDS = 86400.0
-"""After its deadline, for so long, a boot's token is good for a report that is late."""
-GRACE_SECONDS = 60.0
-"""From the start on, in which no boot fails: nodes may have reported while nobody listened, and try again."""
-FOREIGN_SECONDS = 10.0
-"""After which a boot of another host's has failed, where that one has not said so."""
 _TOKEN_BYTES = 24
 
 
@@ -75,10 +66,16 @@ class BootRegister:
         self._keeper = BootKeeper(self._archive, self._memory)
         self._clock = clock
         self._knows_time = knows_time
-        self._hears = hears
-        self._no_failure_before = clock() + GRACE_SECONDS
         self._elapsed = ElapsedTime(ticks)
         self._progress = BootProgress(self._memory, clock=clock)
+        self._deadlines = BootDeadlines(
+            self._memory,
+            self._progress,
+            clock=clock,
+            knows_time=knows_time,
+            hears=hears,
+            elapsed=self._elapsed,
+        )
         self.counts = self._progress.counts
 
     @property
@@ -106,7 +103,7 @@ class BootRegister:
 
     def move_own(self, seconds: float) -> None:
         """The clock was moved, for the first time: the boots that were begun here by it are moved too."""
-        self._no_failure_before += seconds
+        self._deadlines.move(seconds)
         for live in self._memory.list_all() if seconds else ():
             if not live.is_foreign:
                 boot = live.boot
@@ -226,7 +223,7 @@ class BootRegister:
     def knows(self, token: str) -> bool:
         """Whether a token is some boot's, and its time is not over."""
         live = self._memory.find_by_token(token)
-        return live is not None and not self._is_over(live)
+        return live is not None and not self._deadlines.is_over(live)
 
     def find_by_token(self, token: str) -> NodeBoot | None:
         """The boot whose token that is: of those in memory, however long ago it began; None for no one's."""
@@ -241,7 +238,7 @@ class BootRegister:
         """
         live = self._memory.find_by_token(token)
         now = self._clock()
-        if live is None or self._is_over(live):
+        if live is None or self._deadlines.is_over(live):
             raise ReportError("the report's token is unknown, or was used before, or its time is over")
         boot = live.boot
         if report is not None and _is_same(report, boot.report):
@@ -324,25 +321,7 @@ class BootRegister:
 
     async def expire(self) -> None:
         """Boots past their deadline have failed."""
-        now = self._clock()
-        if now < self._no_failure_before:
-            return
-        for live in list(self._memory.newest.values()):
-            if live.is_foreign and not (self._knows_time() and self._hears()):
-                continue
-            patience = FOREIGN_SECONDS if live.is_foreign else 0.0
-            is_late = now > live.boot.deadline + patience and self._elapsed.exceeds(live, live.boot.within)
-            if live.boot.state is BootState.BOOTING and is_late:
-                self._progress.conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
-                boot = live.boot
-                _log.warning(
-                    "a boot has failed",
-                    node=boot.node,
-                    machine=boot.machine,
-                    boot=boot.id,
-                    release=boot.release,
-                    reason=boot.why,
-                )
+        self._deadlines.expire()
 
     async def write(self) -> None:
         """Bring the store up to date. Where that fails, it is tried again next time."""
@@ -374,13 +353,6 @@ class BootRegister:
         """The boot of an id, None where there is none. Raises StateError."""
         live = self._memory.find(boot_id)
         return await self._archive.find_earlier(boot_id) if live is None else live.boot
-
-    def _is_over(self, live: LiveBoot) -> bool:
-        """Whether its token's time is."""
-        is_judged = self._knows_time() or not live.is_foreign
-        is_over = self._clock() > live.boot.deadline + TOKEN_SECONDS
-        had = live.boot.within + TOKEN_SECONDS
-        return is_judged and is_over and self._elapsed.exceeds(live, had, since_start=False)
 
     def _find_same(self, asked: NodeBoot) -> LiveBoot | None:
         """The boot that a machine is at already, if it may be given its token once more."""

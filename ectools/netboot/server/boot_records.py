@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
-from ectools.netboot.boots.register import FOREIGN_SECONDS, BootRegister
+from ectools.netboot.boots.deadlines import FOREIGN_SECONDS
+from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.rollout.listening import Listening
 from ectools.netboot.server.shared_state import open_shared_store, take_over
 from ectools.netboot.state.interface import StateError, StateUnreachableError

@@ -10,7 +10,8 @@ import pytest
 
 from ectools.netboot.boots import archive, journals, keeping, memory
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
-from ectools.netboot.boots.register import GRACE_SECONDS, TOKEN_SECONDS, BootRegister, ReportError
+from ectools.netboot.boots.deadlines import GRACE_SECONDS, TOKEN_SECONDS
+from ectools.netboot.boots.register import BootRegister, ReportError
 from ectools.netboot.state.interface import StateError
 from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
 
