@@ -44,7 +44,12 @@ class BootDeadlines:
         self._knows_time = knows_time
         self._hears = hears
         self._elapsed = elapsed
-        self._no_failure_before = clock() + GRACE_SECONDS
+        self.open()
+
+    def open(self) -> None:
+        """The start is now."""
+        self._elapsed.open()
+        self._no_failure_before = self._clock() + GRACE_SECONDS
 
     def move(self, seconds: float) -> None:
         """The clock was moved."""
@@ -53,14 +58,12 @@ class BootDeadlines:
     def expire(self) -> None:
         """Boots past their deadline have failed."""
         now = self._clock()
-        if now < self._no_failure_before:
+        if self._is_in_grace(now):
             return
         for live in list(self._memory.newest.values()):
             if live.is_foreign and not (self._knows_time() and self._hears()):
                 continue
-            patience = FOREIGN_SECONDS if live.is_foreign else 0.0
-            is_late = now > live.boot.deadline + patience and self._elapsed.exceeds(live, live.boot.within)
-            if live.boot.state is BootState.BOOTING and is_late:
+            if live.boot.state is BootState.BOOTING and self._is_late(live, now):
                 self._progress.conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
                 boot = live.boot
                 _log.warning(
@@ -75,6 +78,17 @@ class BootDeadlines:
     def is_over(self, live: LiveBoot) -> bool:
         """Whether its token's time is."""
         is_judged = self._knows_time() or not live.is_foreign
-        is_over = self._clock() > live.boot.deadline + TOKEN_SECONDS
+        is_over = live.begun is not None or self._clock() > live.boot.deadline + TOKEN_SECONDS
         had = live.boot.within + TOKEN_SECONDS
         return is_judged and is_over and self._elapsed.exceeds(live, had, since_start=False)
+
+    def _is_in_grace(self, now: float) -> bool:
+        since = self._elapsed.measure()
+        return now < self._no_failure_before if since is None else since < GRACE_SECONDS
+
+    def _is_late(self, live: LiveBoot, now: float) -> bool:
+        # The wall's clock may have been set back since, by however much; of another host's boot it alone tells.
+        is_timed = self._elapsed.measure() is not None and not live.is_foreign
+        patience = FOREIGN_SECONDS if live.is_foreign else 0.0
+        is_past = is_timed or now > live.boot.deadline + patience
+        return is_past and self._elapsed.exceeds(live, live.boot.within)

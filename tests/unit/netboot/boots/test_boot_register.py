@@ -271,6 +271,27 @@ def test_a_clock_that_is_set_forward_fails_no_boot_that_has_just_begun(play: Any
     play(story)
 
 
+def test_a_clock_that_is_set_back_keeps_no_failure_from_being_seen(play: Any) -> None:
+    """It was years ahead when the server started, and is right since."""
+
+    async def story(case: Case) -> None:
+        ticks = [50.0]
+        case.now += 5 * 365 * 86400.0
+        case.register = BootRegister(case.store, clock=lambda: case.now, ticks=lambda: ticks[0])
+        await case.register.load()
+        before, _ = await case.begin("nuc-06")
+        case.now -= 5 * 365 * 86400.0
+        after, _ = await case.begin("nuc-07")
+        for seconds, state in ((before.within, BootState.BOOTING), (1.0, BootState.FAILED)):
+            ticks[0] += seconds
+            case.now += seconds
+            await case.register.expire()
+            assert {each.state for each in case.register.latest.values()} == {state}
+        assert after.within == before.within
+
+    play(story)
+
+
 def test_who_was_booting_while_nobody_listened_has_all_that_time_once_more(play: Any) -> None:
     async def story(case: Case) -> None:
         boot, token = await case.begin()
