@@ -48,7 +48,7 @@ class BootRegister:
     that other hosts go by, without which nothing of theirs is judged, and ``hears`` whether all of that is
     heard of now. ``ticks``: as in ``ElapsedTime``.
 
-    ``load`` comes first; ``expire`` and ``write`` are to be called now and then. Without a store that can be
+    ``load`` comes first, again and again where the store cannot be read; ``expire`` and ``write`` are to be called now and then. Without a store that can be
     written, boots go on in memory, and are written later.
     """
 
@@ -77,6 +77,8 @@ class BootRegister:
             elapsed=self._elapsed,
         )
         self.counts = self._progress.counts
+        self.is_loaded = False
+        """Whether what the store has was read: until then a token that is unknown may be an earlier boot's."""
 
     @property
     def latest(self) -> Mapping[str, NodeBoot]:
@@ -93,13 +95,17 @@ class BootRegister:
         return self._progress.changes.listen()
 
     async def load(self) -> None:
-        """Read what the store has. Where it cannot be read, nothing is known of earlier boots."""
-        with contextlib.suppress(StateError):  # the store has said so
-            for boot in await self._archive.load():
-                if boot.subject not in self._memory.newest:  # else it has begun another since
-                    # By which clock they were begun is known where the time is.
-                    is_foreign = not self._knows_time()
-                    self._memory.enter(LiveBoot(boot=boot, is_kept=True, is_foreign=is_foreign))
+        """Read what the store has, once. Raises StateError: nothing is known of earlier boots as yet."""
+        if self.is_loaded:
+            return
+        for boot in await self._archive.load():
+            if boot.subject not in self._memory.newest:  # else it has begun another since
+                # By which clock they were begun is known where the time is.
+                is_foreign = not self._knows_time()
+                self._memory.enter(LiveBoot(boot=boot, is_kept=True, is_foreign=is_foreign))
+        self.is_loaded = True
+        self._deadlines.open()
+        self._progress.changes.publish(None)
 
     def move_own(self, seconds: float) -> None:
         """The clock was moved, for the first time: the boots that were begun here by it are moved too."""

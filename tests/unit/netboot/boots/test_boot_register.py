@@ -441,15 +441,34 @@ def test_a_store_that_hangs_holds_up_no_script(play: Any, monkeypatch: pytest.Mo
     play(story)
 
 
-def test_a_store_that_cannot_be_read_begins_with_nothing(play: Any) -> None:
+def test_a_store_that_cannot_be_read_begins_with_nothing_and_is_read_later(play: Any) -> None:
     async def story(case: Case) -> None:
         async def fail(_: str) -> Any:
             raise StateError("gone")
 
-        case.store.list = fail  # type: ignore[method-assign]
-        fresh = BootRegister(case.store)
-        await fresh.load()
-        assert fresh.latest == {}
+        before, token = await case.begin()
+        other, _ = await case.begin("nuc-06")
+        read, case.store.list = case.store.list, fail  # type: ignore[method-assign]
+        ticks = [50.0]
+        fresh = BootRegister(case.store, clock=lambda: case.now, ticks=lambda: ticks[0])
+        changes = fresh.changes()
+        with pytest.raises(StateError):
+            await fresh.load()
+        assert (fresh.latest, fresh.is_loaded) == ({}, False)
+        case.register = fresh
+        case.now += 1
+        since, _ = await case.begin("nuc-06")
+        assert await anext(changes) == since
+        case.store.list = read  # type: ignore[method-assign]
+        ticks[0] += 2 * before.within
+        for _ in range(2):
+            await fresh.load()
+        assert await anext(changes) is None
+        assert fresh.is_loaded
+        assert fresh.latest == {"nuc-06": since, "nuc-07": before}
+        await fresh.expire()  # whoever was booting has all of its time from now on
+        assert (await fresh.report(token, NodeStage.UP, HEALTHY)).state is BootState.HEALTHY
+        assert other.id != since.id
 
     play(story)
 
