@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.model import BootUpdate
     from ectools.netboot.state.interface import StateStore
 
+STRAY_SECONDS = 3600.0
+"""Since its last change, after which a boot that the store has and memory has not is forgotten."""
 _TOKEN_BYTES = 24
 
 
@@ -343,6 +345,8 @@ class BootRegister:
             if subject not in nodes and max(boot.started, boot.ended or 0.0) < before:
                 self._memory.forget(subject)
         await self._archive.prune(before=before)
+        if self.is_loaded:
+            await self._keeper.sweep(before=self._clock() - STRAY_SECONDS, unreadable_before=before)
 
     async def list_boots(self, subject: str, *, limit: int = 20) -> Sequence[NodeBoot]:
         """The boots of a subject, the newest first. Raises StateError."""

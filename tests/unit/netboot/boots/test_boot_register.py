@@ -11,7 +11,7 @@ import pytest
 from ectools.netboot.boots import archive, journals, keeping, memory
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
 from ectools.netboot.boots.deadlines import GRACE_SECONDS, TOKEN_SECONDS
-from ectools.netboot.boots.register import BootRegister, ReportError
+from ectools.netboot.boots.register import STRAY_SECONDS, BootRegister, ReportError
 from ectools.netboot.state.interface import StateError
 from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
 
@@ -498,6 +498,26 @@ def test_machines_without_a_name_are_forgotten_but_the_last(
         await case.reopen()
         assert set(case.register.latest) == {"nuc-07", "serial 3", "serial 1"}
         assert await case.states("serial 2") == []
+
+    play(story)
+
+
+def test_what_memory_could_not_hold_to_forget_is_swept(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a server that was killed; what a later version has written stays as long as any boot."""
+    monkeypatch.setattr(memory, "MAX_UNNAMED", 2)
+
+    async def story(case: Case) -> None:
+        await case.begin()
+        for number in range(8):
+            await case.begin(node=None, machine=f"serial {number}", client=f"192.0.2.{number}")
+        await case.store.put("latest/00", {"of": "a later version"})
+        await case.register.write()
+        assert len(await case.store.list("latest/")) == 8
+        for seconds, left in ((STRAY_SECONDS, 8), (1.0, 4), (86400.0, 3)):
+            case.now += seconds
+            await case.register.prune(days=1, nodes={"nuc-07", "serial 6", "serial 7"})
+            assert len(await case.store.list("latest/")) == left
+        assert set(case.register.latest) == {"nuc-07", "serial 6", "serial 7"}
 
     play(story)
 
