@@ -87,9 +87,7 @@ class BootArchive:
 
         def choose() -> list[str]:
             gone = [
-                each
-                for each in others
-                if each.changed < unreadable_before or self._decode(each) is not None
+                each for each in others if each.changed < unreadable_before or self._decode(each) is not None
             ]
             return [each.key.removeprefix("latest/") for each in gone]
 
