@@ -87,7 +87,7 @@ class BootDeadlines:
         return now < self._no_failure_before if since is None else since < GRACE_SECONDS
 
     def _is_late(self, live: LiveBoot, now: float) -> bool:
-        # The wall's clock may have been set back since, by however much; of another host's boot it alone tells.
+        # The wall's clock may have been set back since; of another host's boot it alone tells.
         is_timed = self._elapsed.measure() is not None and not live.is_foreign
         patience = FOREIGN_SECONDS if live.is_foreign else 0.0
         is_past = is_timed or now > live.boot.deadline + patience

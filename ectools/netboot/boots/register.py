@@ -50,8 +50,8 @@ class BootRegister:
     that other hosts go by, without which nothing of theirs is judged, and ``hears`` whether all of that is
     heard of now. ``ticks``: as in ``ElapsedTime``.
 
-    ``load`` comes first, again and again where the store cannot be read; ``expire`` and ``write`` are to be called now and then. Without a store that can be
-    written, boots go on in memory, and are written later.
+    ``load`` comes first, again and again where the store cannot be read; ``expire`` and ``write`` are to be
+    called now and then. Without a store that can be written, boots go on in memory, and are written later.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class BootRegister:
         )
         self.counts = self._progress.counts
         self.is_loaded = False
-        """Whether what the store has was read: until then a token that is unknown may be an earlier boot's."""
+        """Whether what the store has was read: until then a token that is unknown may be an earlier one's."""
 
     @property
     def latest(self) -> Mapping[str, NodeBoot]:

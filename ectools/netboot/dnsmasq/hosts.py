@@ -69,7 +69,7 @@ class HostsKeeper:
         try:
             await asyncio.wait({self._writing}, timeout=_KEEP_SECONDS)
             if not self._writing.done():
-                raise TimeoutError("the disk does not answer")  # noqa: TRY301 - as any other trouble with it
+                raise TimeoutError("the disk does not answer")
             writing, self._writing = self._writing, None
             writing.result()
             self._complaint = None

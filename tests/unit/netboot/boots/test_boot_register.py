@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ectools.netboot.boots import archive, journals, keeping, memory
-from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
 from ectools.netboot.boots.deadlines import GRACE_SECONDS, TOKEN_SECONDS
+from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
 from ectools.netboot.boots.register import STRAY_SECONDS, BootRegister, ReportError
 from ectools.netboot.state.interface import StateError
 from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore

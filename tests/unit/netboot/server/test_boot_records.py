@@ -129,7 +129,7 @@ def test_a_file_that_could_not_be_read_at_the_start_is_read_later(
         async with records.running(), asyncio.timeout(60):
             monkeypatch.setattr(sqlite, "_RETRY_SECONDS", 0.0)
             monkeypatch.setattr(sqlite, "open_database", database.open_database)
-            while not records.boots.knows(token):
+            while not records.boots.knows(token):  # noqa: ASYNC110
                 await asyncio.sleep(0)
         assert records.boots.is_loaded
 
