@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ectools import log
 
@@ -23,6 +23,14 @@ _REPORT_SECONDS = 60.0
 _FAILED_TURNS = 3
 # Of a turn that lasts, because it follows something.
 _GOES_WELL_SECONDS = 60.0
+
+
+class CountsFailures(Protocol):
+    """What has caught exceptions where none may get through."""
+
+    @property
+    def failures(self) -> int:
+        """How many."""
 
 
 class Guard:
@@ -109,6 +117,12 @@ class Jobs:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._jobs: list[_Job] = []
+        self._failures = 0
+
+    @property
+    def failures(self) -> int:
+        """How many turns have raised an exception, also of what is repeated no more."""
+        return self._failures
 
     async def repeat(self, work: Callable[[], Awaitable[object]], *, seconds: float, name: str) -> None:
         """``Periodic`` for what has to be waited for: until cancelled, ``seconds`` between two turns."""
@@ -123,6 +137,7 @@ class Jobs:
                     is_long = self._clock() - job.began > _GOES_WELL_SECONDS
                     job.failed = 1 if is_long else job.failed + 1
                     job.guard.report(error)
+                    self._failures += 1
                 else:
                     job.failed = 0
                 job.began = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from typing import Any
+
 import pytest
 
 from ectools.suggest import did_you_mean, find_similar
@@ -33,3 +36,20 @@ def test_what_is_like_nothing_is_not_guessed(typed: str) -> None:
 
 def test_several_where_they_are_wanted() -> None:
     assert find_similar("vm", ["vmtest", "vm", "vms"], most=3) == ["vm", "vms", "vmtest"]
+
+
+def test_among_many_names_one_wrong_letter_is_found_and_few_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [f"{kind}-{number:05}" for kind in ("runner", "builder", "nuc") for number in range(4000)]
+    compared: list[int] = []
+    find = difflib.get_close_matches
+
+    def note(name: str, some: list[str], **options: Any) -> list[str]:
+        compared.append(len(some))
+        return find(name, some, **options)
+
+    monkeypatch.setattr(difflib, "get_close_matches", note)
+    for typed, meant in (("ruNner-00017", "runner-00017"), ("rnner-00017", "runner-00017"), ("xxx", None)):
+        assert find_similar(typed, names) == ([] if meant is None else [meant])
+    assert max(compared) <= 200

@@ -112,12 +112,15 @@ def test_repeated_work_goes_on_after_an_exception() -> None:
         raise KeyError(turns)
 
     async def run() -> None:
-        task = asyncio.create_task(Jobs().repeat(work, seconds=0.001, name="watchdog"))
+        jobs = Jobs()
+        task = asyncio.create_task(jobs.repeat(work, seconds=0.001, name="watchdog"))
         async with asyncio.timeout(20):
             while turns < 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         assert not task.done()
         task.cancel()
+        await asyncio.wait({task})
+        assert jobs.failures == turns  # also once it is repeated no more
 
     asyncio.run(run())
 

@@ -36,12 +36,14 @@ def build_app(
     *,
     hosts: KnownHosts | None = None,
     mount: Sequence[Mount] = (),
+    faults: Guard | None = None,
 ) -> web.Application:
     """The application of one listener. Each of ``mount`` adds routes of its own, as the page does.
 
-    ``hosts`` None: it is asked for by no name, as a socket in the file system is.
+    ``hosts`` None: it is asked for by no name, as a socket in the file system is. ``faults`` is told of each
+    fault of this program.
     """
-    faults = Guard("the fleet's API", clock=time.monotonic)
+    faults = faults or make_faults()
     middlewares: list[Middleware] = [mark_busy, make_error_answers(faults)]
     if hosts is not None:
         middlewares.append(check_hosts(hosts))
@@ -55,6 +57,11 @@ def build_app(
     for add in mount:
         add(app, view, rights)
     return app
+
+
+def make_faults() -> Guard:
+    """The guard of what answers here."""
+    return Guard("the fleet's API", clock=time.monotonic)
 
 
 def _make_turns(rights: Rights) -> Middleware:

@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from ectools.netboot.api.connections import (
 )
 from ectools.netboot.http.aiohttp_log import make_aiohttp_log
 from ectools.netboot.http.listen import bind_listener, format_address
+from ectools.timers import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,12 +46,20 @@ _CLOSE_SECONDS = 1.0
 class AppListener:
     """The listener of one application, opened where it can be.
 
-    ``bind`` gives the socket, or raises EcError or OSError; ``what`` and ``where`` are for the log.
+    ``bind`` gives the socket, or raises EcError or OSError; ``what`` and ``where`` are for the log; ``guard``
+    is told of faults of this program.
     """
 
     def __init__(
-        self, app: Callable[[], web.Application], *, bind: Callable[[], socket.socket], what: str, where: str
+        self,
+        app: Callable[[], web.Application],
+        *,
+        bind: Callable[[], socket.socket],
+        what: str,
+        where: str,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard or Guard(what, clock=time.monotonic)
         self._make_app = app
         self._bind = bind
         self._what = what
@@ -64,22 +74,30 @@ class AppListener:
         if self._server is not None:
             return
         try:
-            listener = await asyncio.to_thread(self._bind)
+            await self._open()
         except (EcError, OSError) as error:
             reason = error.render() if isinstance(error, EcError) else str(error)
             if reason != self._reported_error:
                 _log.warning(f"{self._what} cannot be had; nodes boot without it", reason=reason)
             self._reported_error = reason
             return
+        except Exception as error:  # it ends no node's boot
+            self._guard.report(error)
+            return
         self._reported_error = None
-        with contextlib.ExitStack() as cleanup:
+        _log.info(f"{self._what} is there", url=self._where)
+
+    async def _open(self) -> None:
+        listener = await asyncio.to_thread(self._bind)
+        async with contextlib.AsyncExitStack() as cleanup:
             cleanup.callback(listener.close)
-            self._runner = web.AppRunner(self._make_app(), access_log=None, logger=make_aiohttp_log(__name__))
-            await self._runner.setup()
+            runner = web.AppRunner(self._make_app(), access_log=None, logger=make_aiohttp_log(__name__))
+            cleanup.push_async_callback(runner.cleanup)
+            await runner.setup()
             listener.setblocking(False)
+            self._runner = runner
             self._server = await asyncio.get_running_loop().create_server(self._accept, sock=listener)
             cleanup.pop_all()
-        _log.info(f"{self._what} is there", url=self._where)
 
     def _accept(self) -> asyncio.Protocol:
         server = None if self._runner is None else self._runner.server

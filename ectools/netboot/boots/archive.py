@@ -16,7 +16,7 @@ from ectools.netboot.boots.encode import decode_boot, encode_boot
 from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.state.interface import StateEntry, StateStore
@@ -67,8 +67,31 @@ class BootArchive:
 
     async def forget(self, subject: str) -> None:
         """All boots of a subject."""
-        await self._store.delete(f"latest/{_digest(subject)}")
-        await self._store.prune(f"boots/{_digest(subject)}/", before=float("inf"))
+        await self.drop(_digest(subject))
+
+    async def drop(self, digest: str) -> None:
+        """All boots of the subject that has this digest."""
+        await self._store.delete(f"latest/{digest}")
+        await self._store.prune(f"boots/{digest}/", before=float("inf"))
+
+    async def list_strays(
+        self, subjects: Iterable[str], *, before: float, unreadable_before: float
+    ) -> Sequence[str]:
+        """The digests of all other subjects whose newest boot was last changed before that time.
+
+        What cannot be read may be of a later version of this program, and has another time.
+        """
+        entries = await self._store.list("latest/")
+        known = {f"latest/{_digest(each)}" for each in subjects}
+        others = [each for each in entries if each.key not in known and each.changed < before]
+
+        def choose() -> list[str]:
+            gone = [
+                each for each in others if each.changed < unreadable_before or self._decode(each) is not None
+            ]
+            return [each.key.removeprefix("latest/") for each in gone]
+
+        return await asyncio.to_thread(choose)
 
     async def trim(self, subject: str) -> None:
         """All boots of a subject but the newest."""

@@ -20,6 +20,14 @@ class ElapsedTime:
         self._ticks = ticks
         self._opened = self.now()
 
+    def open(self) -> None:
+        """The start is now: until now nobody could be heard of."""
+        self._opened = self.now()
+
+    def measure(self) -> float | None:
+        """Seconds since the start; None: there is no such clock."""
+        return None if self._ticks is None or self._opened is None else self._ticks() - self._opened
+
     def now(self) -> float | None:
         """For ``LiveBoot.begun``."""
         return None if self._ticks is None else self._ticks()

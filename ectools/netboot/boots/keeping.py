@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _DURABLE_SECONDS = 2.0  # a script does not wait longer for a disk that hangs
 _TRIM_EVERY = 50
+_AT_ONCE = 256
 
 
 class BootKeeper:
@@ -42,13 +43,33 @@ class BootKeeper:
         """Bring the store up to date, and bound what it has of a subject. Raises StateError."""
         memory = self._memory
         await self.write(list(memory.unwritten.values()))
-        while memory.forgotten:
-            subject, _ = memory.forgotten.popitem()
-            if subject not in memory.newest:  # else it has come again
-                await self._archive.forget(subject)
+        await self._forget(list(memory.forgotten))
         for subject in [each for each, begun in memory.begun.items() if begun >= _TRIM_EVERY]:
             memory.begun[subject] = 0
             await self._archive.trim(subject)
+
+    async def sweep(self, *, before: float, unreadable_before: float) -> None:
+        """Subjects that memory has no more, and the store has: more went at once than were to be forgotten,
+        or they were left by a server that was killed.
+
+        ``before``, ``unreadable_before``: as in ``BootArchive.list_strays``. Raises StateError.
+        """
+        strays = await self._archive.list_strays(
+            self._memory.newest, before=before, unreadable_before=unreadable_before
+        )
+        for start in range(0, len(strays), _AT_ONCE):
+            await asyncio.gather(*(self._archive.drop(each) for each in strays[start : start + _AT_ONCE]))
+
+    async def _forget(self, subjects: Sequence[str]) -> None:
+        """These, and not those that come meanwhile: whoever makes up names may be as fast as the disk."""
+        memory = self._memory
+        for start in range(0, len(subjects), _AT_ONCE):
+            some = [each for each in subjects[start : start + _AT_ONCE] if each in memory.forgotten]
+            for each in some:
+                del memory.forgotten[each]
+            # Who has come again is there anew.
+            gone = [self._archive.forget(each) for each in some if each not in memory.newest]
+            await asyncio.gather(*gone)
 
     async def _put(self, live: LiveBoot) -> None:
         boot, is_newest = live.boot, self._memory.is_newest(live)

@@ -138,7 +138,7 @@ class BootMemory:
         self.latest.pop(subject, None)
         self._drop(self.newest.pop(subject))
         self.forgotten[subject] = None
-        while len(self.forgotten) > MAX_UNNAMED:  # who is left there goes after the next start
+        while len(self.forgotten) > MAX_UNNAMED:  # who is left there goes with the next sweep
             del self.forgotten[next(iter(self.forgotten))]
 
     def _drop(self, live: LiveBoot) -> None:

@@ -32,7 +32,7 @@ class BootProgress:
     def __init__(self, memory: BootMemory, *, clock: Callable[[], float]) -> None:
         self._memory = memory
         self._clock = clock
-        self.changes: Broadcast[NodeBoot] = Broadcast()
+        self.changes: Broadcast[NodeBoot | None] = Broadcast()
         self.counts = BootCounts()
 
     def begin(self, live: LiveBoot) -> None:

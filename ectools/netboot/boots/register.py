@@ -13,12 +13,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ectools import log
 from ectools.errors import EcError
 from ectools.netboot.boots.archive import BootArchive, make_id
+from ectools.netboot.boots.deadlines import BootDeadlines
 from ectools.netboot.boots.elapsed import ElapsedTime
 from ectools.netboot.boots.installing import InstallRefusedError, advance, describe_fault
-from ectools.netboot.boots.judge import describe_silence
 from ectools.netboot.boots.keeping import BootKeeper
 from ectools.netboot.boots.memory import BootMemory, LiveBoot, hash_token
 from ectools.netboot.boots.merge import is_later, merge_boots
@@ -33,14 +32,8 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.model import BootUpdate
     from ectools.netboot.state.interface import StateStore
 
-_log = log.Log(__name__)
-
-TOKEN_SECONDS = 86400.0
-"""After its deadline, for so long, a boot's token is good for a report that is late."""
-GRACE_SECONDS = 60.0
-"""From the start on, in which no boot fails: nodes may have reported while nobody listened, and try again."""
-FOREIGN_SECONDS = 10.0
-"""After which a boot of another host's has failed, where that one has not said so."""
+STRAY_SECONDS = 3600.0
+"""Since its last change, after which a boot that the store has and memory has not is forgotten."""
 _TOKEN_BYTES = 24
 
 
@@ -57,8 +50,8 @@ class BootRegister:
     that other hosts go by, without which nothing of theirs is judged, and ``hears`` whether all of that is
     heard of now. ``ticks``: as in ``ElapsedTime``.
 
-    ``load`` comes first; ``expire`` and ``write`` are to be called now and then. Without a store that can be
-    written, boots go on in memory, and are written later.
+    ``load`` comes first, again and again where the store cannot be read; ``expire`` and ``write`` are to be
+    called now and then. Without a store that can be written, boots go on in memory, and are written later.
     """
 
     def __init__(
@@ -75,11 +68,19 @@ class BootRegister:
         self._keeper = BootKeeper(self._archive, self._memory)
         self._clock = clock
         self._knows_time = knows_time
-        self._hears = hears
-        self._no_failure_before = clock() + GRACE_SECONDS
         self._elapsed = ElapsedTime(ticks)
         self._progress = BootProgress(self._memory, clock=clock)
+        self._deadlines = BootDeadlines(
+            self._memory,
+            self._progress,
+            clock=clock,
+            knows_time=knows_time,
+            hears=hears,
+            elapsed=self._elapsed,
+        )
         self.counts = self._progress.counts
+        self.is_loaded = False
+        """Whether what the store has was read: until then a token that is unknown may be an earlier one's."""
 
     @property
     def latest(self) -> Mapping[str, NodeBoot]:
@@ -96,17 +97,21 @@ class BootRegister:
         return self._progress.changes.listen()
 
     async def load(self) -> None:
-        """Read what the store has. Where it cannot be read, nothing is known of earlier boots."""
-        with contextlib.suppress(StateError):  # the store has said so
-            for boot in await self._archive.load():
-                if boot.subject not in self._memory.newest:  # else it has begun another since
-                    # By which clock they were begun is known where the time is.
-                    is_foreign = not self._knows_time()
-                    self._memory.enter(LiveBoot(boot=boot, is_kept=True, is_foreign=is_foreign))
+        """Read what the store has, once. Raises StateError: nothing is known of earlier boots as yet."""
+        if self.is_loaded:
+            return
+        for boot in await self._archive.load():
+            if boot.subject not in self._memory.newest:  # else it has begun another since
+                # By which clock they were begun is known where the time is.
+                is_foreign = not self._knows_time()
+                self._memory.enter(LiveBoot(boot=boot, is_kept=True, is_foreign=is_foreign))
+        self.is_loaded = True
+        self._deadlines.open()
+        self._progress.changes.publish(None)
 
     def move_own(self, seconds: float) -> None:
         """The clock was moved, for the first time: the boots that were begun here by it are moved too."""
-        self._no_failure_before += seconds
+        self._deadlines.move(seconds)
         for live in self._memory.list_all() if seconds else ():
             if not live.is_foreign:
                 boot = live.boot
@@ -226,7 +231,7 @@ class BootRegister:
     def knows(self, token: str) -> bool:
         """Whether a token is some boot's, and its time is not over."""
         live = self._memory.find_by_token(token)
-        return live is not None and not self._is_over(live)
+        return live is not None and not self._deadlines.is_over(live)
 
     def find_by_token(self, token: str) -> NodeBoot | None:
         """The boot whose token that is: of those in memory, however long ago it began; None for no one's."""
@@ -241,7 +246,7 @@ class BootRegister:
         """
         live = self._memory.find_by_token(token)
         now = self._clock()
-        if live is None or self._is_over(live):
+        if live is None or self._deadlines.is_over(live):
             raise ReportError("the report's token is unknown, or was used before, or its time is over")
         boot = live.boot
         if report is not None and _is_same(report, boot.report):
@@ -327,25 +332,7 @@ class BootRegister:
 
     async def expire(self) -> None:
         """Boots past their deadline have failed."""
-        now = self._clock()
-        if now < self._no_failure_before:
-            return
-        for live in list(self._memory.newest.values()):
-            if live.is_foreign and not (self._knows_time() and self._hears()):
-                continue
-            patience = FOREIGN_SECONDS if live.is_foreign else 0.0
-            is_late = now > live.boot.deadline + patience and self._elapsed.exceeds(live, live.boot.within)
-            if live.boot.state is BootState.BOOTING and is_late:
-                self._progress.conclude(live, BootState.FAILED, describe_silence(live.boot), now=now)
-                boot = live.boot
-                _log.warning(
-                    "a boot has failed",
-                    node=boot.node,
-                    machine=boot.machine,
-                    boot=boot.id,
-                    release=boot.release,
-                    reason=boot.why,
-                )
+        self._deadlines.expire()
 
     async def write(self) -> None:
         """Bring the store up to date. Where that fails, it is tried again next time."""
@@ -361,6 +348,8 @@ class BootRegister:
             if subject not in nodes and max(boot.started, boot.ended or 0.0) < before:
                 self._memory.forget(subject)
         await self._archive.prune(before=before)
+        if self.is_loaded:
+            await self._keeper.sweep(before=self._clock() - STRAY_SECONDS, unreadable_before=before)
 
     async def list_boots(self, subject: str, *, limit: int = 20) -> Sequence[NodeBoot]:
         """The boots of a subject, the newest first. Raises StateError."""
@@ -377,13 +366,6 @@ class BootRegister:
         """The boot of an id, None where there is none. Raises StateError."""
         live = self._memory.find(boot_id)
         return await self._archive.find_earlier(boot_id) if live is None else live.boot
-
-    def _is_over(self, live: LiveBoot) -> bool:
-        """Whether its token's time is."""
-        is_judged = self._knows_time() or not live.is_foreign
-        is_over = self._clock() > live.boot.deadline + TOKEN_SECONDS
-        had = live.boot.within + TOKEN_SECONDS
-        return is_judged and is_over and self._elapsed.exceeds(live, had, since_start=False)
 
     def _find_same(self, asked: NodeBoot) -> LiveBoot | None:
         """The boot that a machine is at already, if it may be given its token once more."""

@@ -34,6 +34,7 @@ _NAME = "dnsmasq-hosts"
 # dnsmasq's user is another than the one who writes it; there are hardware addresses in it.
 _MODE = 0o640
 _LOOK_SECONDS = 1.0
+_KEEP_SECONDS = 10.0  # a disk that hangs keeps no machine from booting
 
 
 def find_hosts_file(settings: NetbootSettings) -> Path:
@@ -47,6 +48,7 @@ class HostsKeeper:
     def __init__(self, live: LiveFleet) -> None:
         self._live = live
         self._written: tuple[Fleet, NetbootSettings] | None = None
+        self._writing: asyncio.Task[None] | None = None
         self._complaint: str | None = None
         live.on_change.append(self._forget)
 
@@ -54,26 +56,35 @@ class HostsKeeper:
         self._written = None
 
     async def keep(self, settings: NetbootSettings) -> None:
-        """Write it where it may be another; to be called now and then. A disk that is full is told once."""
+        """Write it where it may be another; to be called now and then. A disk that is full, or does not
+        answer in time, is told once, and asked one thing at a time.
+        """
         wanted = (self._live.fleet, settings)
         known = self._written
         if known is not None and all(each is other for each, other in zip(wanted, known, strict=True)):
             return
-        self._written = wanted
+        if self._writing is None:
+            self._written = wanted
+            self._writing = asyncio.create_task(asyncio.to_thread(write_hosts, settings, wanted[0]))
         try:
-            await asyncio.to_thread(write_hosts, settings, wanted[0])
+            await asyncio.wait({self._writing}, timeout=_KEEP_SECONDS)
+            if not self._writing.done():
+                raise TimeoutError("the disk does not answer")
+            writing, self._writing = self._writing, None
+            writing.result()
             self._complaint = None
-        except EcError as error:
+        except (EcError, OSError, ValueError) as error:
             self._written = None
-            if error.message != self._complaint:
-                self._complaint = error.message
-                _log.error("which machines get another boot binary cannot be kept", reason=error.message)
+            reason = error.message if isinstance(error, EcError) else str(error)
+            if reason != self._complaint:
+                self._complaint = reason
+                _log.error("which machines get another boot binary cannot be kept", reason=reason)
 
 
 def write_hosts(settings: NetbootSettings, fleet: Fleet) -> None:
     """Write it for a fleet, unless it is so already. Nobody's file is made where no group needs it.
 
-    Raises FileError.
+    Raises FileError, OSError.
     """
     file, name = find_hosts_file(settings), find_other_filename(settings)
     text = "".join(f"{mac}\n" for mac in list_others(settings, fleet))
@@ -86,8 +97,9 @@ def write_hosts(settings: NetbootSettings, fleet: Fleet) -> None:
             file=str(settings.tftp_dir / str(name)),
             hint="`ectools netboot ipxe` with the same settings writes it",
         )
-    if not file.exists() or file.read_text() != text:
-        write_atomic(file, text.encode("ascii"), mode=_MODE)
+    data = text.encode("ascii")
+    if not file.exists() or file.read_bytes() != data:
+        write_atomic(file, data, mode=_MODE)
 
 
 async def follow_hosts(file: Path, pid: int) -> None:

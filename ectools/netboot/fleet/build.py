@@ -206,11 +206,14 @@ def _find_twice(parts: Sequence[FleetPart]) -> None:
 
 
 def _find_missing_groups(part: FleetPart, groups: Mapping[str, NodeGroup]) -> None:
+    hints: dict[str, str] = {}  # many nodes may be in a group whose name is wrong
     for node in part.nodes.values():
         if node.group is not None and node.group not in groups:
-            known = did_you_mean(node.group, groups) or f"the groups are: {', '.join(groups) or 'none'}"
+            if node.group not in hints:
+                known = did_you_mean(node.group, groups)
+                hints[node.group] = known or f"the groups are: {', '.join(groups) or 'none'}"
             option = show_path(("nodes", node.name, "group"), part.prefix)
-            part.problems.add(option, node.group, "is no group of the fleet", known)
+            part.problems.add(option, node.group, "is no group of the fleet", hints[node.group])
 
 
 def _find_ambiguous(parts: Sequence[FleetPart]) -> None:

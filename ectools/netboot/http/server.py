@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from ectools.netboot.http.responses import FileReply
     from ectools.netboot.http.settings import HttpSettings
+    from ectools.timers import CountsFailures
 
 _log = log.Log(__name__)
 
@@ -115,7 +116,7 @@ class HttpServer:
         """How many, by their status."""
         self.sent_bytes = 0
         """Of bodies, handed to the network."""
-        self.other_guards: list[Guard] = []
+        self.other_guards: list[CountsFailures] = []
         """Of what belongs to this server, and is not made here: their failures are counted as its own."""
         self._empty = asyncio.Event()
         self._deadlines = Periodic(
@@ -147,8 +148,8 @@ class HttpServer:
     def faults(self) -> int:
         """How many exceptions were caught where none may get through."""
         timers = (self._deadlines.guard, self._upkeep.guard)
-        guards = (self._guard, self._requests_guard, self._scheduler.guard, *timers, *self.other_guards)
-        return sum(guard.failures for guard in guards)
+        own = (self._guard, self._requests_guard, self._scheduler.guard, *timers)
+        return sum(each.failures for each in (*own, *self.other_guards))
 
     async def drain(self) -> int:
         """Accept no more, let what is in flight end, and drop what takes longer than ``drain_seconds``.

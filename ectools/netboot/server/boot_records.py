@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
-from ectools.netboot.boots.register import FOREIGN_SECONDS, BootRegister
+from ectools.netboot.boots.deadlines import FOREIGN_SECONDS
+from ectools.netboot.boots.register import BootRegister
 from ectools.netboot.rollout.listening import Listening
 from ectools.netboot.server.shared_state import open_shared_store, take_over
 from ectools.netboot.state.interface import StateError, StateUnreachableError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _START_SECONDS = 10.0  # a disk that hangs keeps no machine from booting
+_READ_SECONDS = 1.0
 _WRITE_SECONDS = 0.5
 _EXPIRE_SECONDS = 1.0
 _PRUNE_SECONDS = 3600.0
@@ -108,20 +110,21 @@ class BootRecords:
         return None if self._shared_clock is None else self._shared_clock.ahead
 
     async def start(self) -> None:
-        """Open the store, and read what boots it has."""
+        """Open the store, and read what boots it has; where that fails, it is tried again while it runs."""
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self.store.start()
-                if self.shared is not None:
-                    await self._take_over(self.shared)
-                await self.boots.load()
-        except TimeoutError:
-            _log.error("the disk does not answer: earlier boots are not known", seconds=_START_SECONDS)
+                await self._read()
+        except (StateError, TimeoutError) as error:
+            reason = error.message if isinstance(error, StateError) else "the disk does not answer"
+            hint = "nodes of earlier boots are asked to come again; it is read as soon as that goes"
+            _log.error("earlier boots are not known as yet", reason=reason, hint=hint)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """They are kept up for the length of the block; at its end what is in memory is written."""
         work = [
+            self._jobs.repeat(self._read_again, seconds=_READ_SECONDS, name="reads what was remembered"),
             self._jobs.repeat(self.boots.write, seconds=_WRITE_SECONDS, name="writes boots"),
             self._jobs.repeat(
                 self.boots.expire, seconds=_EXPIRE_SECONDS, name="looks for boots that have failed"
@@ -131,7 +134,7 @@ class BootRecords:
         if self._link is not None:
             work += [
                 self._jobs.repeat(
-                    self._link.keep, seconds=_FOLLOW_SECONDS, name="is linked to the other hosts"
+                    self._keep_link, seconds=_FOLLOW_SECONDS, name="is linked to the other hosts"
                 ),
                 self._jobs.repeat(self._follow, seconds=_FOLLOW_SECONDS, name="follows other hosts' boots"),
             ]
@@ -140,6 +143,25 @@ class BootRecords:
                 yield
         finally:
             await self._close()
+
+    async def _read(self) -> None:
+        """Raises StateError."""
+        if self.shared is not None:
+            await self.shared.load()
+            await self._take_over(self.shared)
+        await self.boots.load()
+
+    async def _read_again(self) -> None:
+        # However long it takes: a disk that hangs is not asked twice.
+        if not self.boots.is_loaded:
+            with contextlib.suppress(StateError):  # the store has said so
+                await self._read()
+                _log.info("earlier boots are known now", boots=len(self.boots.latest))
+
+    async def _keep_link(self) -> None:
+        # What the others have would be put over what is still to be said to them, and is not known as yet.
+        if self._link is not None and self.boots.is_loaded:
+            await self._link.keep()
 
     async def _follow(self) -> None:
         with contextlib.suppress(StateError):  # the store has said so

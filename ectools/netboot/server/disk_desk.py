@@ -99,7 +99,7 @@ class DiskDesk:
         return info.segments in (_BOOT, _UPDATE)
 
     def admit(self, info: RequestInfo) -> None:
-        """A body that is about to come. Raises RejectedError: 403, 429."""
+        """A body that is about to come. Raises RejectedError: 403, 429, 503."""
         token = _get_one(info, _TOKEN)
         name, client = _get_one(info, _NODE), self._name_client(info)
         install = None if info.segments == _UPDATE else self._find_install(name)
@@ -110,6 +110,8 @@ class DiskDesk:
         if not is_known:
             if not self._strangers.take(share_of(client)):
                 raise RejectedError(429, "too many ask who may not; come later")
+            if info.segments == _UPDATE and not self._boots.is_loaded:
+                raise RejectedError(503, "the token is not known here as yet; ask again")
             if install is not None and install.credential is not None:
                 _tell_refused(name, client)
             raise RejectedError(403, _REFUSED)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.api.app import build_app
+from ectools.netboot.api.app import build_app, make_faults
 from ectools.netboot.api.events import EventHub
 from ectools.netboot.api.hosts import KnownHosts, find_own_names
 from ectools.netboot.api.listeners import AppListener, bind_address, bind_control, show_address
@@ -78,6 +78,8 @@ class FleetService:
         jobs: Jobs | None = None,
     ) -> None:
         self._jobs = jobs or Jobs()
+        self.guard = make_faults()
+        """Of all that is answered here."""
         staged = StagedReleases(releases, clock=time.monotonic)
         self.unstaged: Sequence[UnstagedRelease] = ()
         """What groups are to boot and this host has not staged, as of the last look."""
@@ -116,20 +118,27 @@ class FleetService:
             self._listeners.append(
                 AppListener(
                     lambda: build_app(
-                        self._view, self._rights, self._hub, hosts=self._names, mount=self._mount
+                        self._view,
+                        self._rights,
+                        self._hub,
+                        hosts=self._names,
+                        mount=self._mount,
+                        faults=self.guard,
                     ),
                     bind=lambda: bind_address(address),
                     what="the status listener",
                     where=show_address(address),
+                    guard=self.guard,
                 )
             )
         if control is not None:
             self._listeners.append(
                 AppListener(
-                    lambda: build_app(self._view, SocketRights(), self._hub),
+                    lambda: build_app(self._view, SocketRights(), self._hub, faults=self.guard),
                     bind=lambda: bind_control(control),
                     what="the control socket",
                     where=f"unix:{control}",
+                    guard=self.guard,
                 )
             )
 

@@ -69,7 +69,7 @@ class NodeAssignments:
         clock: Callable[[], float],
     ) -> None:
         self._boots = boots
-        self._unknown = UnknownTokens(is_cut_off=is_cut_off, clock=clock)
+        self._unknown = UnknownTokens(is_cut_off=is_cut_off, clock=clock, has_read=lambda: boots.is_loaded)
         self._live = live
         self._rollouts = rollouts
         self._find_release = find_release

@@ -59,7 +59,7 @@ class NodeReports:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._boots = boots
-        self._unknown = UnknownTokens(is_cut_off=is_cut_off, clock=clock)
+        self._unknown = UnknownTokens(is_cut_off=is_cut_off, clock=clock, has_read=lambda: boots.is_loaded)
         self._installs = installs
         self._base_url = base_url
         self._name_client = name_client

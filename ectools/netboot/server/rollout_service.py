@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _log = log.Log(__name__)
 
 _TURN_SECONDS = 1.0
+_LOAD_SECONDS = 10.0  # a disk that hangs keeps no machine from booting
 # That the host which has ended a rollout has to do what follows from it, before another one does.
 _PATIENCE_SECONDS = 30.0
 _MAX_BOOTS = 64
@@ -64,6 +65,7 @@ class RolloutService:
         self._beginning: dict[str, float] = {}  # a release's id → until when it is kept for that
         self._needed: frozenset[str] | None = None  # as it was written last
         self._trouble: str | None = None
+        self._is_loaded = False
         self.rollouts = LiveRollouts(
             store,
             fleet=lambda: fleet.fleet,
@@ -81,11 +83,13 @@ class RolloutService:
         fleet.lead = self.rollouts.lead
 
     async def load(self) -> None:
-        """What was under way before this start."""
+        """What was under way before this start; where it cannot be read, it is tried again while it runs."""
         try:
-            await self.rollouts.load()
-        except StateError as error:
-            _log.error("rollouts cannot be read: nodes boot what the fleet says", reason=error.message)
+            async with asyncio.timeout(_LOAD_SECONDS):
+                await self._load()
+        except (StateError, TimeoutError) as error:
+            reason = error.message if isinstance(error, StateError) else "the disk does not answer"
+            _log.error("rollouts cannot be read: nodes boot what the fleet says", reason=reason)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -93,7 +97,8 @@ class RolloutService:
         follow = self._jobs.repeat(self._follow, seconds=_TURN_SECONDS, name="follows boots for rollouts")
         turns = self._jobs.repeat(self.rollouts.turn, seconds=_TURN_SECONDS, name="leads rollouts")
         keeps = self._jobs.repeat(self._keep_needed, seconds=_TURN_SECONDS, name="keeps what rollouts need")
-        work = [follow, turns, keeps]
+        loads = self._jobs.repeat(self._load_again, seconds=_TURN_SECONDS, name="reads rollouts")
+        work = [loads, follow, turns, keeps]
         if self._is_shared:
             work.append(
                 self._jobs.repeat(
@@ -131,18 +136,30 @@ class RolloutService:
             else:
                 self._needed, self._trouble = needed, None
 
+    async def _load(self) -> None:
+        await self.rollouts.load()
+        self._is_loaded = True
+
+    async def _load_again(self) -> None:
+        # However long it takes: a disk that hangs is not asked twice.
+        if not self._is_loaded:
+            with contextlib.suppress(StateError):  # the store has said so
+                await self._load()
+                _log.info("rollouts are known now, and are led on", rollouts=len(self.rollouts.rollouts))
+
     async def _follow_others(self) -> None:
         with contextlib.suppress(StateError):  # the store has said so
             await self.rollouts.follow()
 
     async def _follow(self) -> None:
         changes = self._boots.changes()
-        await self.rollouts.look_again()
-        async for boot in changes:
-            if boot is None:
-                await self.rollouts.look_again()
-            else:
-                self.rollouts.see(boot)
+        with contextlib.suppress(StateError):  # the store has said so; then all is looked at anew
+            await self.rollouts.look_again()
+            async for boot in changes:
+                if boot is None:
+                    await self.rollouts.look_again()
+                else:
+                    self.rollouts.see(boot)
 
     async def _find_release(self, name: str) -> str | None:
         try:

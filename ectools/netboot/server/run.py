@@ -38,7 +38,7 @@ from ectools.netboot.server.rollout_service import RolloutService
 from ectools.netboot.server.signals import handle_signals
 from ectools.netboot.server.site import BootSite
 from ectools.notify import Notifier
-from ectools.supervision import ChildState
+from ectools.supervision import ChildState, tasks
 from ectools.timers import Jobs, report_unseen_failures
 
 if TYPE_CHECKING:
@@ -165,7 +165,6 @@ class _Boot:
             classify=self._site.classify,
             receiver=self._site.receiver,
         )
-        self._server.other_guards += [self._site.guard, self._records.store.guard]
         self._dnsmasq = self._build_dnsmasq(grants)
         self._trouble: str | None = None
         self._fleet = FleetService(
@@ -188,6 +187,12 @@ class _Boot:
             mount=[mount_page],
             jobs=self._jobs,
         )
+        self._server.other_guards += [
+            self._site.guard,
+            self._records.store.guard,
+            self._fleet.guard,
+            self._jobs,
+        ]
         self.reloader = Reloader(self._prepare, self._apply, notifier=self._notifier, stop=self._stop)
 
     def _build_dnsmasq(self, grants: Collection[Capability]) -> Dnsmasq | DnsmasqReports:
@@ -213,7 +218,10 @@ class _Boot:
         await self._fleet.load()
         await self._rollouts.load()
         await self._hosts.keep(settings)
-        async with self._records.running(), self._fleet.running(), self._rollouts.running():
+        hosts = self._jobs.repeat(
+            lambda: self._hosts.keep(self._plan.settings), seconds=_LOOK_SECONDS, name="keeps dnsmasq's hosts"
+        )
+        async with self._records.running(), self._fleet.running(), self._rollouts.running(), tasks(hosts):
             await self._run(settings)
 
     async def _run(self, settings: ServerSettings) -> None:
@@ -249,7 +257,6 @@ class _Boot:
             while not any(end.done() for end in ends):
                 await self._site.sweep()
                 await self._fleet.keep_open()
-                await self._hosts.keep(self._plan.settings)
                 await self._look_after_itself(period)
                 self._notifier.status(self._describe())
                 await asyncio.wait(ends, timeout=period, return_when=asyncio.FIRST_COMPLETED)

@@ -45,6 +45,8 @@ MIGRATIONS = (
 
 # To which the log of what was committed (``-wal``) is cut, once it has been written back.
 _LOG_BYTES = 16 << 20
+LONG_LOG_BYTES = 64 << 20
+"""Of that log, beyond which commits wait until it has been cut."""
 _MODE = 0o600
 _BUSY_SECONDS = 5.0
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -78,6 +80,24 @@ def write_back(path: Path) -> None:
     """
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+
+def is_log_long(path: Path) -> bool:
+    """Whether the log of what was committed has not begun anew for long: it does where nothing is committed
+    while it is written back.
+    """
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size > LONG_LOG_BYTES
+    except OSError:
+        return False
+
+
+def cut_log(connection: sqlite3.Connection) -> None:
+    """Have the log begin anew, by the connection that writes: nothing is committed meanwhile, nor waits for
+    more than what came since the last ``write_back``. A disk that cannot do that is told there.
+    """
+    with contextlib.suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 class _CorruptError(Exception):

@@ -76,6 +76,8 @@ class SharedStore:
         self._unsaid: dict[str, _Unsaid] = {}
         self._events: dict[int, None] = {}
         self._wake = asyncio.Event()
+        self._loading = asyncio.Lock()
+        self._is_loaded = False
         self._why = "NATS has not been reached yet"
         self.dropped = 0
         """Of what was written here: what will never be said, because there was too much of it."""
@@ -121,9 +123,17 @@ class SharedStore:
         """Open the copy. Where that fails, ``trouble`` says why, and each call tries again."""
         await self._local.start()
         with contextlib.suppress(StateError):
+            await self.load()
+
+    async def load(self) -> None:
+        """Read, once, how far the others were heard, and what is to be said to them. Raises StateError."""
+        async with self._loading:
+            if self._is_loaded:
+                return
             self.view.revisions, unsaid, events = await self.copy.load()
             self._unsaid = {key: _Unsaid(base=base) for key, base in unsaid.items()}
             self._events = dict.fromkeys(events)
+            self._is_loaded = True
 
     async def close(self) -> None:
         """End, once what was asked for is done."""
@@ -164,6 +174,7 @@ class SharedStore:
     async def append(
         self, kind: str, *, subject: str, by: str | None = None, data: Mapping[str, Any] | None = None
     ) -> StateEvent:
+        await self.load()  # numbers go on from there
         fields = {"kind": kind, "subject": subject, "by": by, "data": data or {}, "at": self._clock()}
         number, event = await self.copy.append(fields)
         self._events[number] = None
@@ -231,6 +242,7 @@ class SharedStore:
         return revision
 
     async def _write(self, key: str, value: Mapping[str, Any] | None, *, waits: bool = True) -> None:
+        await self.load()
         earlier = self._unsaid.get(key)
         base = self.view.revisions.get(key, 0) if earlier is None else earlier.base
         unsaid = self._unsaid[key] = _Unsaid(base=base)

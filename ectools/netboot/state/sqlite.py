@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ectools import log
 from ectools.netboot.state import statements
 from ectools.netboot.state.broadcast import Broadcast
-from ectools.netboot.state.database import is_corrupt, open_database, write_back
+from ectools.netboot.state.database import cut_log, is_corrupt, is_log_long, open_database, write_back
 from ectools.netboot.state.entries import check_key, encode_value
 from ectools.netboot.state.interface import StateEntry, StateError, StateEvent
 from ectools.timers import Guard
@@ -77,6 +77,7 @@ class SqliteStore:
         self._unwritten = 0
         self._writing_back: asyncio.Task[None] | None = None
         self._is_closing = False
+        self._is_log_long = False
         self.guard = Guard("the state", clock=self._loop.time)
         self.trouble: str | None = None
         """Why it could not be read or written the last time; None where it could."""
@@ -237,6 +238,7 @@ class SqliteStore:
     async def _write_back(self) -> None:
         try:
             await asyncio.to_thread(write_back, self._path)
+            self._is_log_long = await asyncio.to_thread(is_log_long, self._path)
         except sqlite3.Error as error:
             _log.warning("the log of the state cannot be written back", reason=str(error))
         except Exception as error:
@@ -266,6 +268,9 @@ class SqliteStore:
         """Do all calls in one transaction, and give each its result. Returns why none was done."""
         try:
             connection = self._open()
+            if self._is_log_long:
+                self._is_log_long = False
+                cut_log(connection)
             connection.execute("BEGIN IMMEDIATE")
             for call in calls:
                 try:

@@ -7,7 +7,8 @@ import contextlib
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
@@ -22,6 +23,7 @@ from ectools.netboot.api.app import build_app
 from ectools.netboot.api.client import FleetClient, NoRightError, NoServerError
 from ectools.netboot.api.listeners import AppListener, bind_control
 from ectools.netboot.api.rights import SocketRights
+from ectools.timers import Guard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -102,6 +104,42 @@ def test_what_is_no_place_for_a_socket(tmp_path: Path) -> None:
     deep.mkdir()
     with pytest.raises(EcError, match="its path is too long"):
         bind_control(deep / "control.sock")
+
+
+@pytest.mark.parametrize(("error", "faults"), [(OSError(24, "too many open files"), 0), (KeyError("x"), 1)])
+def test_what_fails_as_it_is_opened_ends_nothing_and_leaves_nothing(
+    tmp_path: Path, error: Exception, faults: int
+) -> None:
+    async def scenario() -> None:
+        api = Api()
+        guard = Guard("a test", clock=time.monotonic)
+        listener = AppListener(
+            lambda: build_app(api.view, SocketRights(), api.hub, faults=guard),
+            bind=lambda: bind_control(tmp_path / "control.sock"),
+            what="the control socket",
+            where="there",
+            guard=guard,
+        )
+        with pytest.MonkeyPatch.context() as patch:
+
+            async def fail(*_: Any, **__: Any) -> None:
+                raise error
+
+            patch.setattr(asyncio.get_running_loop(), "create_server", fail)
+            await listener.keep_open()
+        assert guard.failures == faults
+        with pytest.raises(NoServerError):
+            await asyncio.to_thread(FleetClient(tmp_path / "control.sock").get, "nodes")
+        await listener.keep_open()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(api.store, "events", lambda **_: 1 // 0)
+            with pytest.raises(EcError):
+                await asyncio.to_thread(FleetClient(tmp_path / "control.sock").get, "log")
+        assert guard.failures == faults + 1
+        api.hub.close()
+        await listener.close()
+
+    run(scenario)
 
 
 def test_nodes_boot_without_it_and_it_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

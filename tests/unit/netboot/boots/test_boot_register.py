@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ectools.netboot.boots import archive, journals, keeping, memory
+from ectools.netboot.boots.deadlines import GRACE_SECONDS, TOKEN_SECONDS
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
-from ectools.netboot.boots.register import GRACE_SECONDS, TOKEN_SECONDS, BootRegister, ReportError
+from ectools.netboot.boots.register import STRAY_SECONDS, BootRegister, ReportError
 from ectools.netboot.state.interface import StateError
 from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
 
@@ -270,6 +271,27 @@ def test_a_clock_that_is_set_forward_fails_no_boot_that_has_just_begun(play: Any
     play(story)
 
 
+def test_a_clock_that_is_set_back_keeps_no_failure_from_being_seen(play: Any) -> None:
+    """It was years ahead when the server started, and is right since."""
+
+    async def story(case: Case) -> None:
+        ticks = [50.0]
+        case.now += 5 * 365 * 86400.0
+        case.register = BootRegister(case.store, clock=lambda: case.now, ticks=lambda: ticks[0])
+        await case.register.load()
+        before, _ = await case.begin("nuc-06")
+        case.now -= 5 * 365 * 86400.0
+        after, _ = await case.begin("nuc-07")
+        for seconds, state in ((before.within, BootState.BOOTING), (1.0, BootState.FAILED)):
+            ticks[0] += seconds
+            case.now += seconds
+            await case.register.expire()
+            assert {each.state for each in case.register.latest.values()} == {state}
+        assert after.within == before.within
+
+    play(story)
+
+
 def test_who_was_booting_while_nobody_listened_has_all_that_time_once_more(play: Any) -> None:
     async def story(case: Case) -> None:
         boot, token = await case.begin()
@@ -419,15 +441,34 @@ def test_a_store_that_hangs_holds_up_no_script(play: Any, monkeypatch: pytest.Mo
     play(story)
 
 
-def test_a_store_that_cannot_be_read_begins_with_nothing(play: Any) -> None:
+def test_a_store_that_cannot_be_read_begins_with_nothing_and_is_read_later(play: Any) -> None:
     async def story(case: Case) -> None:
         async def fail(_: str) -> Any:
             raise StateError("gone")
 
-        case.store.list = fail  # type: ignore[method-assign]
-        fresh = BootRegister(case.store)
-        await fresh.load()
-        assert fresh.latest == {}
+        before, token = await case.begin()
+        other, _ = await case.begin("nuc-06")
+        read, case.store.list = case.store.list, fail  # type: ignore[method-assign]
+        ticks = [50.0]
+        fresh = BootRegister(case.store, clock=lambda: case.now, ticks=lambda: ticks[0])
+        changes = fresh.changes()
+        with pytest.raises(StateError):
+            await fresh.load()
+        assert (fresh.latest, fresh.is_loaded) == ({}, False)
+        case.register = fresh
+        case.now += 1
+        since, _ = await case.begin("nuc-06")
+        assert await anext(changes) == since
+        case.store.list = read  # type: ignore[method-assign]
+        ticks[0] += 2 * before.within
+        for _ in range(2):
+            await fresh.load()
+        assert await anext(changes) is None
+        assert fresh.is_loaded
+        assert fresh.latest == {"nuc-06": since, "nuc-07": before}
+        await fresh.expire()  # whoever was booting has all of its time from now on
+        assert (await fresh.report(token, NodeStage.UP, HEALTHY)).state is BootState.HEALTHY
+        assert other.id != since.id
 
     play(story)
 
@@ -457,6 +498,26 @@ def test_machines_without_a_name_are_forgotten_but_the_last(
         await case.reopen()
         assert set(case.register.latest) == {"nuc-07", "serial 3", "serial 1"}
         assert await case.states("serial 2") == []
+
+    play(story)
+
+
+def test_what_memory_could_not_hold_to_forget_is_swept(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a server that was killed; what a later version has written stays as long as any boot."""
+    monkeypatch.setattr(memory, "MAX_UNNAMED", 2)
+
+    async def story(case: Case) -> None:
+        await case.begin()
+        for number in range(8):
+            await case.begin(node=None, machine=f"serial {number}", client=f"192.0.2.{number}")
+        await case.store.put("latest/00", {"of": "a later version"})
+        await case.register.write()
+        assert len(await case.store.list("latest/")) == 8
+        for seconds, left in ((STRAY_SECONDS, 8), (1.0, 4), (86400.0, 3)):
+            case.now += seconds
+            await case.register.prune(days=1, nodes={"nuc-07", "serial 6", "serial 7"})
+            assert len(await case.store.list("latest/")) == left
+        assert set(case.register.latest) == {"nuc-07", "serial 6", "serial 7"}
 
     play(story)
 

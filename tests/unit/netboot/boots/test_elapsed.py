@@ -20,7 +20,18 @@ def test_time_counts_from_the_boot_or_from_the_start() -> None:
     assert not elapsed.exceeds(own, 1e9, since_start=False)
 
 
+def test_the_start_may_be_later() -> None:
+    now = [100.0]
+    elapsed = ElapsedTime(lambda: now[0])
+    now[0] = 110.0
+    assert elapsed.measure() == 10.0
+    elapsed.open()
+    now[0] = 111.0
+    assert elapsed.measure() == 1.0
+    assert not elapsed.exceeds(LiveBoot(boot=make_boot()), 1.0)
+
+
 def test_without_such_a_clock_the_other_one_is_right() -> None:
     elapsed = ElapsedTime(None)
-    assert elapsed.now() is None
+    assert elapsed.now() is elapsed.measure() is None
     assert elapsed.exceeds(LiveBoot(boot=make_boot(), begun=elapsed.now()), 1e9)

@@ -99,6 +99,25 @@ def test_a_disk_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) ->
     asyncio.run(run())
 
 
+def test_who_makes_up_names_all_the_time_holds_up_no_turn() -> None:
+    async def run() -> None:
+        archive, memory, keeper = start()
+        forget = archive.forget
+        memory.forgotten = {"first": None, "second": None}
+
+        async def forget_and_hear(subject: str) -> None:
+            await forget(subject)
+            memory.forgotten[f"another than {subject}"] = None
+
+        archive.forget = forget_and_hear  # type: ignore[method-assign]
+        async with asyncio.timeout(60):
+            await keeper.write_all()
+        assert archive.done == [("forget", "first"), ("forget", "second")]
+        assert len(memory.forgotten) == 2
+
+    asyncio.run(run())
+
+
 def test_who_has_come_again_is_not_forgotten_and_many_boots_are_trimmed() -> None:
     async def run() -> None:
         archive, memory, keeper = start()

@@ -11,7 +11,7 @@ from support.fleet_api import MemoryStore, make_boot
 from support.nats_servers import NatsServer, Wire, start_nats
 from support.shared_stores import open_shared, until, until_there
 
-from ectools.netboot.boots import register as register_module
+from ectools.netboot.boots import deadlines
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
 from ectools.netboot.boots.register import BootRegister, ReportError
 from ectools.netboot.server.shared_state import reconcile
@@ -81,7 +81,7 @@ def test_who_serves_and_who_is_reported_to(server: NatsServer, tmp_path: Path) -
 def test_a_boot_of_a_host_that_is_gone_fails_by_another(
     server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(register_module, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(deadlines, "GRACE_SECONDS", 0.0)
     now = [1000.0]
 
     async def scenario() -> None:
@@ -92,7 +92,7 @@ def test_a_boot_of_a_host_that_is_gone_fails_by_another(
             now[0] += 605
             await two.expire()
             assert two.latest["nuc"].state is BootState.BOOTING  # its own host may still say so
-            now[0] += register_module.FOREIGN_SECONDS
+            now[0] += deadlines.FOREIGN_SECONDS
             await two.expire()
             assert two.latest["nuc"].state is BootState.FAILED
 
@@ -101,7 +101,7 @@ def test_a_boot_of_a_host_that_is_gone_fails_by_another(
 
 def test_who_hears_of_nobody_fails_no_boot_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """They say how they are to the host that they have booted from."""
-    monkeypatch.setattr(register_module, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(deadlines, "GRACE_SECONDS", 0.0)
     now, hears = [1000.0], [False]
 
     async def scenario() -> None:

@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from support.log_lines import LogLines
 
+    from ectools.netboot.fleet.model import Fleet
     from ectools.netboot.settings.model import NetbootSettings
 
 MAC = "02:00:00:00:00:01"
@@ -102,6 +104,61 @@ def test_nodes_that_are_added_are_in_it(tmp_path: Path) -> None:
     asyncio.run(main())
     log.set_up()
     assert told.getvalue().count("which machines get another boot binary cannot be kept") == 1
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "denied"), OSError(5, "I/O error"), ValueError("no")])
+def test_whatever_is_wrong_with_it_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines, error: Exception
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    async def main() -> None:
+        live = LiveFleet(MemoryStore(), clock=time.time)
+        live.set_base(FLEET, Roster(FLEET), where="a test")
+        keeper = HostsKeeper(live)
+        with monkeypatch.context() as patch:
+            patch.setattr(hosts, "write_hosts", fail)
+            await keeper.keep(settings)
+        assert len(log_lines.having("which machines get another boot binary cannot be kept")) == 1
+        file.write_bytes(b"\xff")  # which is nobody's text
+        await keeper.keep(settings)
+        assert file.read_text() == f"{MAC}\n"
+
+    settings = settings_of(tmp_path)
+    file = find_hosts_file(settings)
+    asyncio.run(main())
+
+
+def test_a_disk_that_hangs_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
+) -> None:
+    monkeypatch.setattr(hosts, "_KEEP_SECONDS", 0.01)
+    goes, asked = threading.Event(), 0
+
+    def hang(settings: NetbootSettings, fleet: Fleet) -> None:
+        nonlocal asked
+        asked += 1
+        goes.wait(60)
+        write_hosts(settings, fleet)
+
+    async def main() -> None:
+        live = LiveFleet(MemoryStore(), clock=time.time)
+        live.set_base(FLEET, Roster(FLEET), where="a test")
+        keeper = HostsKeeper(live)
+        monkeypatch.setattr(hosts, "write_hosts", hang)
+        for _ in range(3):
+            await keeper.keep(settings)
+        assert asked == 1
+        (told,) = log_lines.having("which machines get another boot binary cannot be kept")
+        assert told["reason"] == "the disk does not answer"
+        goes.set()
+        async with asyncio.timeout(60):
+            while not find_hosts_file(settings).exists():
+                await keeper.keep(settings)
+
+    settings = settings_of(tmp_path)
+    asyncio.run(main())
 
 
 def test_dnsmasq_is_told_of_each_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

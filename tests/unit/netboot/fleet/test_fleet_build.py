@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from support.fleets import DOCUMENTS, build_fleet, make_fleet
 
+from ectools.netboot.fleet import build
 from ectools.netboot.fleet.build import build_part, join_parts
 from ectools.netboot.fleet.load import load_fleet_schema
 from ectools.netboot.fleet.model import Fleet, Match, Node, NodeGroup, NodeTarget, UnknownPolicy
@@ -127,3 +128,19 @@ def test_the_models_defaults_are_the_schemas(document: dict[str, Any]) -> None:
 
     filled = fill_defaults(json.loads(json.dumps(document)), load_fleet_schema())
     assert build_fleet(filled) == build_fleet(document)
+
+
+def test_what_was_meant_by_a_wrong_group_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def find(name: str, _: Any) -> str:
+        asked.append(name)
+        return "did you mean runners?"
+
+    monkeypatch.setattr(build, "did_you_mean", find)
+    problems = Problems("fleet.toml")
+    nodes = {f"n-{number}": {"group": "runner", "match": {"serial": f"S{number}"}} for number in range(20)}
+    join_parts([build_part({"groups": {"runners": {}}, "nodes": nodes}, problems, where="fleet.toml")])
+    assert asked == ["runner"]
+    assert {each.expected for each in problems.found} == {"did you mean runners?"}
+    assert len(problems.found) == 20

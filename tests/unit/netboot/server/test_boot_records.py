@@ -14,7 +14,7 @@ from ectools.netboot.boots.model import NodeStage
 from ectools.netboot.rollout.listening import Listening
 from ectools.netboot.server import boot_records
 from ectools.netboot.server.boot_records import BootRecords
-from ectools.netboot.state import statements
+from ectools.netboot.state import database, sqlite, statements
 from ectools.netboot.state.interface import StateError
 from ectools.netboot.state.sqlite import SqliteStore
 
@@ -107,6 +107,36 @@ def test_a_disk_that_hangs_holds_up_neither_start_nor_end(
             pass
 
     asyncio.run(run())
+
+
+def test_a_file_that_could_not_be_read_at_the_start_is_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot_records, "_READ_SECONDS", 0.0)
+
+    async def first() -> str:
+        records = make_records(tmp_path)
+        await records.start()
+        async with records.running():
+            _, token = await records.boots.begin(**BOOT)
+        return token
+
+    async def second(token: str) -> None:
+        records = make_records(tmp_path)
+        monkeypatch.setattr(sqlite, "open_database", fail)
+        await records.start()
+        assert not records.boots.knows(token)
+        async with records.running(), asyncio.timeout(60):
+            monkeypatch.setattr(sqlite, "_RETRY_SECONDS", 0.0)
+            monkeypatch.setattr(sqlite, "open_database", database.open_database)
+            while not records.boots.knows(token):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert records.boots.is_loaded
+
+    def fail(_: Path) -> Any:
+        raise OSError(28, "No space left on device")
+
+    asyncio.run(second(asyncio.run(first())))
 
 
 def test_what_was_done_is_forgotten_as_boots_are(tmp_path: Path) -> None:

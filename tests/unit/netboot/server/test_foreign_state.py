@@ -20,7 +20,7 @@ from support.nats_strangers import NatsStranger, open_stranger
 from support.shared_stores import until, until_there
 
 from ectools.cli.fleet_text import draw_boot, draw_event, draw_hosts
-from ectools.netboot.boots import register
+from ectools.netboot.boots import deadlines
 from ectools.netboot.boots.archive import make_id
 from ectools.netboot.boots.encode import encode_boot, encode_install, encode_report, encode_update
 from ectools.netboot.boots.model import BootInstall, BootUpdate, InstallStep, NodeReport, UpdateStep
@@ -271,7 +271,7 @@ def test_whatever_others_write_a_host_goes_on_and_answers(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(register, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(deadlines, "GRACE_SECONDS", 0.0)
 
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner(loop_factory=asyncio.SelectorEventLoop))

@@ -168,6 +168,7 @@ def test_who_looks_begins_nothing_and_who_takes_gets_a_token_once(tmp_path: Path
 def test_a_token_of_a_machine_that_has_booted_otherwise_leads_nowhere(tmp_path: Path) -> None:
     async def scenario() -> None:
         world = World(tmp_path)
+        await world.boots.load()
         old, token = await world.begin()
         world.boots.see(old.id, NodeStage.RUNNING)
         world.api.now += 1

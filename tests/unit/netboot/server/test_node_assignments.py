@@ -181,6 +181,9 @@ def test_a_release_that_is_not_staged_is_none() -> None:
 
 def test_who_may_not_ask_is_told_so_and_not_often() -> None:
     async def scenario(world: World) -> None:
+        await expect(503, world.ask("of a boot that is not read as yet"))
+        await world.boots.load()
+        world.api.now += 1
         token = await world.boot("a")
         await expect(400, world.ask(token, take="no"))
         await expect(404, world.ask(await world.boot(None)))

@@ -58,6 +58,7 @@ class World:
         self.store = SqliteStore(self.directory / STATE_FILE)
         await self.store.start()
         self.boots = BootRegister(self.store, clock=lambda: self.now)
+        await self.boots.load()
         self.site = BootSite(
             ReleaseStore(self.directory), self.policy(), clock=lambda: self.now, boots=self.boots
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.fleets import make_fleet
@@ -21,6 +21,7 @@ from ectools.netboot.rollout import turns
 from ectools.netboot.rollout.model import RolloutPlan, RolloutState
 from ectools.netboot.server import rollout_service
 from ectools.netboot.server.rollout_service import RolloutService
+from ectools.netboot.state.interface import StateError
 from ectools.netboot.state.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -83,6 +84,41 @@ def test_a_bad_release_goes_back_at_the_first_report_and_is_withdrawn(tmp_path: 
             await until(lambda: again.rollouts.need("g").state is RolloutState.STOPPED)
             await until(lambda: target.id in releases.list_withdrawn())
         assert live.assign(FLEET.nodes["a"]).release == "x"
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_what_could_not_be_read_at_the_start_is_led_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    monkeypatch.setattr(rollout_service, "_TURN_SECONDS", 0.0)
+    monkeypatch.setattr(rollout_service, "_LOAD_SECONDS", 0.01)
+
+    async def scenario() -> None:
+        store = SqliteStore(tmp_path / "state.sqlite3")
+        await store.start()
+        live, releases = LiveFleet(store, clock=time.time), ReleaseStore(tmp_path)
+        live.set_base(FLEET, Roster(FLEET), where="fleet.toml")
+        before = RolloutService(store, fleet=live, boots=BootRegister(store), releases=releases)
+        await before.load()
+        plan = RolloutPlan(
+            id="r", group="g", target="t", before="x", base="boot-v1", max_failures=0, at=time.time()
+        )
+        await before.rollouts.start(plan)
+
+        async def fail(_: str) -> Any:
+            await asyncio.sleep(60.0 if hangs else 0.0)
+            raise StateError("gone")
+
+        read, store.list = store.list, fail  # type: ignore[method-assign]
+        service = RolloutService(store, fleet=live, boots=BootRegister(store), releases=releases)
+        await service.load()
+        assert not service.rollouts.rollouts
+        store.list = read  # type: ignore[method-assign]
+        async with service.running(), asyncio.timeout(60):
+            await until(lambda: "g" in service.rollouts.rollouts)
         await store.close()
 
     asyncio.run(scenario())

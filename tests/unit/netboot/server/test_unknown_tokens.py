@@ -9,6 +9,14 @@ def test_who_shares_nothing_knows_all() -> None:
     assert not UnknownTokens(is_cut_off=None, clock=lambda: 0.0).may_be_known_later("t")
 
 
+def test_who_could_not_read_its_own_refuses_none() -> None:
+    read = [False]
+    tokens = UnknownTokens(is_cut_off=None, clock=lambda: 0.0, has_read=lambda: read[0])
+    assert tokens.may_be_known_later("t")
+    read[0] = True
+    assert not tokens.may_be_known_later("t")
+
+
 def test_it_is_refused_once_it_must_have_been_heard_of() -> None:
     now, cut = [0.0], [False]
     tokens = UnknownTokens(is_cut_off=lambda: cut[0], clock=lambda: now[0])

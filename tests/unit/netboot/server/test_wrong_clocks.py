@@ -12,7 +12,7 @@ from support.fleets import make_fleet
 from support.nats_servers import NatsServer, Wire, start_nats
 from support.shared_stores import until
 
-from ectools.netboot.boots import register as register_module
+from ectools.netboot.boots import deadlines
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
 from ectools.netboot.rollout.live import LiveRollouts
 from ectools.netboot.rollout.model import RolloutPlan, RolloutState
@@ -120,7 +120,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(register_module, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(deadlines, "GRACE_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize("ahead", [900.0, -900.0, 70 * 365 * 86400.0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,14 +14,17 @@ from support.nats_strangers import open_stranger
 from support.shared_stores import open_shared, until, until_there
 
 from ectools.netboot.state.entries import read_event
+from ectools.netboot.state.interface import StateError
+from ectools.netboot.state.local_copy import LocalCopy
 from ectools.netboot.state.nats_bucket import SharedEvent
+from ectools.netboot.state.shared import SHARED_FILE, SharedStore
+from ectools.netboot.state.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ectools.netboot.state.interface import StateEvent
-    from ectools.netboot.state.shared import SharedStore
 
 BUCKETS = itertools.count()
 EVENT: dict[str, Any] = {"kind": "k", "subject": "s", "by": None, "data": {}}
@@ -242,5 +246,35 @@ def test_an_event_of_ones_own_that_comes_back_is_no_doubles(tmp_path: Path) -> N
             assert one.copy.place.writer != writer
             await one.hear_events([event])
             assert subjects(await one.events()) == ["a"]
+
+    asyncio.run(scenario())
+
+
+def test_a_copy_that_could_not_be_read_at_the_start_is_read_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is still to be said would be forgotten, and events have numbers that were given before."""
+
+    async def scenario() -> None:
+        async with open_shared(tmp_path / "one", "nats://127.0.0.1:1", waits=False) as one:
+            await one.put("a", {"n": 1})
+            await one.append("k", subject="a")
+
+        async def fail(_: Any) -> Any:
+            raise StateError("gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalCopy, "load", fail)
+            store = SharedStore(
+                SqliteStore(tmp_path / "one" / SHARED_FILE), reconcile=lambda *_: None, clock=time.time
+            )
+            await store.start()
+            for write in (store.put("b", {"n": 2}), store.append("k", subject="b")):
+                with pytest.raises(StateError):
+                    await write
+        await store.append("k", subject="b")
+        await store.put("b", {"n": 2})
+        assert (store.unsaid, subjects(await store.events())) == (4, ["a", "b"])
+        await store.close()
 
     asyncio.run(scenario())

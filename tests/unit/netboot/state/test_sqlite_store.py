@@ -436,6 +436,40 @@ def test_the_log_is_written_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     asyncio.run(run())
 
 
+def test_a_log_that_never_begins_anew_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where something is committed whenever it is written back."""
+    monkeypatch.setattr(sqlite, "_WRITE_BACK_AFTER", 10)
+    monkeypatch.setattr(sqlite, "write_back", lambda _: None)
+    monkeypatch.setattr(database, "LONG_LOG_BYTES", 400_000)
+    monkeypatch.setattr(database, "_LOG_BYTES", 0)
+    log = tmp_path / f"{STATE_FILE}-wal"
+
+    async def run() -> None:
+        async with opened(tmp_path) as store, asyncio.timeout(60):
+            longest = number = 0
+            while not longest or log.stat().st_size >= longest:
+                longest = max(longest, log.stat().st_size)
+                number += 1
+                await store.put(f"a/{number}", {"x": "y" * 40000})
+            assert longest > 400_000
+            assert len(await store.list("a/")) == number
+            assert store.trouble is None
+
+    asyncio.run(run())
+
+
+def test_a_log_that_cannot_be_cut_is_written_on(tmp_path: Path) -> None:
+    path = tmp_path / STATE_FILE
+    with contextlib.closing(database.open_database(path)) as connection:
+        assert not database.is_log_long(path)
+        with contextlib.closing(database.open_database(path)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT * FROM entries").fetchall()
+            connection.execute("PRAGMA busy_timeout = 0")
+            database.cut_log(connection)
+    assert not database.is_log_long(tmp_path / "nothing")
+
+
 @pytest.mark.parametrize("error", [sqlite3.OperationalError("locked"), RuntimeError("a fault")])
 def test_a_log_that_cannot_be_written_back_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
