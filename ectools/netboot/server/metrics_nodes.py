@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from ectools.netboot.boots.counts import MAX_GROUPS, NO_GROUP, OTHER_GROUP
 from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.assignment import assign
-from ectools.netboot.fleet.machine import list_keys
+from ectools.netboot.fleet.machine import parse_keys
 from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.server.metrics_table import (
     BOOT_SECONDS,
     BOOT_STAGE_SECONDS,
@@ -68,10 +69,9 @@ class NodeFigures:
         ) + render_metric(NODE_INFO_LEFT_OUT, [({}, len(fleet.nodes) - len(shown))])
 
     @functools.cached_property
-    def _known(self) -> frozenset[str]:
+    def _roster(self) -> Roster:
         """What the fleet's nodes are known by; for machines without a name alone."""
-        nodes = self.fleet.nodes.values()
-        return frozenset(f"{kind} {value}" for node in nodes for kind, value in list_keys(node.match))
+        return Roster(self.fleet)
 
     def render(self, latest: Mapping[str, NodeBoot], *, served: Release | None) -> str:
         """``latest``: subject → its newest boot; ``served`` is the release that is current."""
@@ -113,8 +113,8 @@ class NodeFigures:
             if unbooted is not None:
                 counts[unbooted] -= 1
                 counts[unbooted[0], boot.release, boot.state] += 1
-            elif boot.node is None and boot.machine.partition(", ")[0] not in self._known:
-                # What has a name by now is counted by it.
+            elif boot.node is None and self._roster.find_by_keys(parse_keys(boot.machine)).node is None:
+                # What has a name by now is counted by it; what is known as several nodes is none.
                 counts[NO_GROUP, boot.release, boot.state] += 1
         return +counts
 

@@ -63,6 +63,8 @@ def test_a_node_is_counted_by_its_newest_boot_and_without_one_by_what_it_waits_f
         "gone": make_boot("gone"),
         # The fleet has it by now, and counts it as that.
         "mac 02:00:00:00:00:00, serial X": make_boot(None, machine="mac 02:00:00:00:00:00, serial X"),
+        # It is known as two nodes, and is neither.
+        "torn": make_boot(None, release="r3", machine="mac 02:00:00:00:00:00, serial S1"),
     }
     text = render(document, latest, SERVED)
     assert read_samples(text, "nodes") == {
@@ -72,10 +74,12 @@ def test_a_node_is_counted_by_its_newest_boot_and_without_one_by_what_it_waits_f
         ("", "", "held"): 1,
         ("", "", "disk"): 1,
         ("", "r2", "unhealthy"): 1,
+        ("", "r3", "booting"): 1,
     }
     assert read_samples(text, "release_info") == {
         ("r1", "boot-v1"): 1,
         ("r2", ""): 1,
+        ("r3", ""): 1,
         (SERVED.id, "boot-v1"): 1,
     }
     assert read_samples(text, "node_info") == {
