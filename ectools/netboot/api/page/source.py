@@ -105,7 +105,11 @@ async def find_detail(view: FleetView, subject: str, *, limit: int) -> NodeDetai
     boots = await view.boots.list_boots(subject, limit=limit)
     releases = await view.releases.list()
     if node is None:
-        facts = NodeFacts(subject=subject, is_known=False) if boot is None else _tell_machine(view.fleet, subject, boot)
+        facts = (
+            NodeFacts(subject=subject, is_known=False)
+            if boot is None
+            else _tell_machine(view.fleet, subject, boot)
+        )
         return NodeDetail(node=facts, boots=boots, now=view.clock())
     return NodeDetail(
         node=_tell_node(view.fleet, node, boot, releases),
