@@ -10,7 +10,6 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import web
 from support.api_tcp import get, talk, tcp
 from support.fleet_api import Api
 from support.scenarios import run
@@ -208,43 +207,6 @@ def test_more_connections_than_there_may_be_are_told_to_come_again(monkeypatch: 
             while not (await talk(port, get("/metrics"))).startswith(b"HTTP/1.1 200 "):
                 pass  # the end of a connection takes a turn of the loop, or two
             held[1][1].close()
-
-    run(scenario)
-
-
-def test_who_still_reads_an_answer_makes_no_room_for_its_own_address() -> None:
-    size = 8 << 20  # more than there is between two sockets
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=bytes(size))
-
-    async def scenario() -> None:
-        app = web.Application(middlewares=[connections.mark_busy])
-        app.router.add_get("/", answer)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        places = connections.ConnectionPlaces(2)
-        server = await asyncio.get_running_loop().create_server(
-            lambda: connections.BoundedProtocol(runner.server(), places),  # type: ignore[arg-type]
-            "127.0.0.1",
-            0,
-        )
-        port = server.sockets[0].getsockname()[1]
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(get("/").replace(b"close", b"keep-alive"))
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200 ")
-        others = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
-        await asyncio.sleep(0)
-        assert len(await reader.readexactly(size)) == size
-        # Once it has been read, the connection is at rest, and goes before the others.
-        for _ in range(2):
-            others.append(await asyncio.open_connection("127.0.0.1", port))
-        assert await reader.read() == b""
-        for _, each in others:
-            each.close()
-        server.close()
-        await runner.cleanup()
 
     run(scenario)
 
