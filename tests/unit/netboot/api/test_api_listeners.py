@@ -15,7 +15,7 @@ from support.fleet_api import Api
 from support.scenarios import run
 
 from ectools.errors import EcError
-from ectools.netboot.api import connections, events
+from ectools.netboot.api import connections
 from ectools.netboot.api import listeners as module
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.client import FleetClient, NoRightError, NoServerError
@@ -232,105 +232,5 @@ def test_an_address_that_takes_all_connections_keeps_nobody_else_out(monkeypatch
             assert await reader.read() == b""
             for _, each in (*working, again, (reader, writer)):
                 each.close()
-
-    run(scenario)
-
-
-def test_readers_of_events_are_bounded_and_one_that_has_gone_makes_room(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(events, "MAX_READERS", 1)
-
-    async def scenario() -> None:
-        async with tcp(Api()) as port:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(get("/api/v1/events"))
-            await reader.readuntil(b"retry: ")
-            refused = await talk(port, get("/api/v1/events"))
-            assert refused.startswith(b"HTTP/1.1 503 ")
-            assert b"Retry-After: 10\r\n" in refused
-            writer.close()  # no byte is sent to it that would fail
-            while True:
-                again, other = await asyncio.open_connection("127.0.0.1", port)
-                other.write(get("/api/v1/events"))
-                status = await again.readline()
-                if status.startswith(b"HTTP/1.1 200 "):
-                    break
-                other.close()
-            other.close()
-
-    run(scenario)
-
-
-def test_an_address_that_reads_all_events_ends_one_for_another(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(events, "MAX_READERS", 3)
-
-    async def read(port: int, ip: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(ip, 0))
-        writer.write(get("/api/v1/events"))
-        return reader, writer
-
-    async def scenario() -> None:
-        async with tcp(Api()) as port:
-            many = [await read(port, "127.0.0.2") for _ in range(3)]
-            for reader, _ in many:
-                await reader.readuntil(b"retry: ")
-            reader, writer = await read(port, "127.0.0.1")
-            await reader.readuntil(b"retry: ")
-            await many[-1][0].read()  # to its end
-            refused, other = await read(port, "127.0.0.2")
-            assert (await refused.readline()).startswith(b"HTTP/1.1 503 ")
-            for each in (writer, other, *(each for _, each in many)):
-                each.close()
-
-    run(scenario)
-
-
-def test_events_of_a_reader_that_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.01)
-
-    async def scenario() -> None:
-        api = Api()
-        async with tcp(api) as port:
-            for seen, expected in (("other-7", b"event: reset\nid: "), (api.hub.last_id, b":\n\n")):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(get("/api/v1/events", f"Last-Event-ID: {seen}"))
-                await reader.readuntil(b"retry: ")
-                await reader.readuntil(expected)
-                writer.close()
-            # What is gone is in no row.
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(get("/api/v1/events"))
-            await reader.readuntil(b"retry: ")
-            api.hub.publish_rollout("runners")
-            told = await reader.readuntil(b"}\n\n")
-            assert b"event: rollout\n" in told
-            assert told.endswith(b'data: {"group": "runners"}\n\n')
-            api.hub.publish("nobody")
-            await reader.readuntil(b"event: reset\n")
-            writer.close()
-
-    run(scenario)
-
-
-def test_a_reader_that_is_far_behind_looks_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "MAX_PENDING", 2)
-
-    async def scenario() -> None:
-        reader = events.EventReader()
-        for subject in ("a", "b", "a"):
-            reader.add(subject)
-        for group in ("x", "y", "x"):
-            reader.add_rollout(group)
-        assert reader.take() == (["a", "b"], ["x", "y"], False)
-        for subject in ("a", "b", "c", "d"):
-            reader.add(subject)
-        assert reader.take() == ([], [], True)
-        for group in ("x", "y", "z"):
-            reader.add_rollout(group)
-        assert reader.take() == ([], ["x", "y"], True)
-        assert reader.take() == ([], [], False)
 
     run(scenario)
