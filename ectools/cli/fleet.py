@@ -137,6 +137,7 @@ _TITLES = {
     "health_units": "healthUnits",
     "refused": "refused",
     "install": "install",
+    "installs": "installs",
 }
 _SHOWN = ("boot", "system", "release", "boot_binary", "kernel_arguments", "healthy_within", "health_units")
 _NOTHING = {
@@ -146,6 +147,7 @@ _NOTHING = {
     "kernel_arguments": "none beside the release's",
     "health_units": "boot-complete.target alone",
     "install": "nothing",
+    "installs": "the only one that its release has",
 }
 
 
@@ -225,8 +227,9 @@ def _list_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     for title in _SHOWN:
         name = _TITLES[title]
         rows.append((name, _show(title, found[name]), found["origins"].get(name, "")))
-    if "install" in found:
-        rows.append(("install", _show("install", found["install"]), found["origins"].get("install", "")))
+    for name in ("install", "installs"):
+        if name in found:
+            rows.append((name, _show(name, found[name]), found["origins"].get(name, "")))
     return rows
 
 
@@ -237,7 +240,9 @@ def _show(title: str, value: Any) -> str:
         flat = {**value, **{f"disk.{name}": each for name, each in value["disk"].items()}}
         del flat["disk"]
         return " ".join(f"{name}={json.dumps(each)}" for name, each in flat.items() if each is not None)
-    return " ".join(value) if isinstance(value, tuple | list) else "yes" if value is True else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(value) if isinstance(value, tuple | list) else str(value)
 
 
 def _describe_change(change: NodeChange) -> dict[str, Any]:
