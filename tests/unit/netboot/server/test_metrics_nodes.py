@@ -15,6 +15,8 @@ from support.staged import make_release
 
 from ectools.netboot.boots.counts import MAX_GROUPS, NO_GROUP, OTHER_GROUP, BootCounts
 from ectools.netboot.boots.model import STAGES, BootState, NodeBoot, NodeStage
+from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.fleet.override import BootOnce, NodeHold, NodeOverride
 from ectools.netboot.server.metrics_nodes import FiguresInForce, NodeFigures, render_boots
 from ectools.netboot.server.metrics_table import MAX_NODE_SERIES, MAX_RELEASES, OTHER_RELEASE, REPORT_RESULTS
 
@@ -212,3 +214,26 @@ def test_totals() -> None:
 def test_what_is_nobodys_is_no_groups_name() -> None:
     for name in (NO_GROUP, OTHER_GROUP):
         assert not re.match(r"[A-Za-z0-9]", name)
+
+
+def test_a_node_that_is_held_is_counted_as_that_unless_it_boots_or_runs() -> None:
+    states = ("failed", "unhealthy", "abandoned", "booting", "healthy")
+    document = make_nodes(len(states) + 3)
+    latest = {
+        f"n-{number}": make_boot(f"n-{number}", state=BootState(state)) for number, state in enumerate(states)
+    }
+    unseen, once, failed = (f"n-{len(states) + number}" for number in range(3))
+    latest[failed] = make_boot(failed, state=BootState.FAILED)
+    held = NodeOverride(hold=NodeHold(at=1.0))
+    overrides = dict.fromkeys([*latest, unseen, "gone"], held)
+    boots_once = replace(held, once=BootOnce(boot=NodeTarget.NETWORK, at=2.0))
+    overrides |= {once: boots_once, failed: boots_once}
+    text = NodeFigures(make_fleet(**document)).render(latest, served=None, overrides=overrides)
+    assert read_samples(text, "nodes") == {
+        ("g-0", "r1", "held"): 3,
+        ("g-0", "r1", "booting"): 1,
+        ("g-0", "r1", "healthy"): 1,
+        ("g-0", "r1", "failed"): 1,
+        ("g-0", "", "held"): 1,
+        ("g-0", "", "unseen"): 1,
+    }
