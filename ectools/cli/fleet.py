@@ -12,7 +12,7 @@ from ectools.cli import fleet_history, fleet_nodes, fleet_verify
 from ectools.cli.fleet_socket import CONTROL_SOCKET, socket_option
 from ectools.cli.lazy import CommandGroup
 from ectools.cli.netboot.state import load_given
-from ectools.errors import EcError, InputError
+from ectools.errors import EcError, InputError, ProblemsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,13 +45,18 @@ def fleet() -> None:
     metavar="FILE",
     help="The boot server's settings: warn of what it has not staged, too.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print an array of {file, groups, nodes, warnings}.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print an array: of each file {file, groups, nodes, warnings}, or {file, error, hint, problems}.",
+)
 def check(*, files: tuple[Path, ...], config: Path | None, as_json: bool) -> int:
     """Check fleet files, each by itself, and print every problem with its line and column.
 
     A node's group has to be in its file; what two nodes are known by is an error. What cannot do what
     somebody may have wanted is a warning. The exit status is 0 where all can be used, 1 where one has a
-    problem, and 2 where one cannot be read at all.
+    problem, be it in its syntax, and 2 where one is not there or may not be read.
     """
     from ectools.netboot.fleet.load import load_fleet
     from ectools.netboot.fleet.warnings import list_warnings
@@ -65,6 +70,7 @@ def check(*, files: tuple[Path, ...], config: Path | None, as_json: bool) -> int
         except EcError as error:
             click.echo(error.render(), err=True)
             status = max(status, _rate(error))
+            found.append({"file": str(file), **_describe_error(error)})
             continue
         warnings = [*list_warnings(read), *(list_missing(read) if list_missing is not None else ())]
         for warning in warnings:
@@ -137,6 +143,7 @@ _TITLES = {
     "health_units": "healthUnits",
     "refused": "refused",
     "install": "install",
+    "installs": "installs",
 }
 _SHOWN = ("boot", "system", "release", "boot_binary", "kernel_arguments", "healthy_within", "health_units")
 _NOTHING = {
@@ -146,6 +153,7 @@ _NOTHING = {
     "kernel_arguments": "none beside the release's",
     "health_units": "boot-complete.target alone",
     "install": "nothing",
+    "installs": "the only one that its release has",
 }
 
 
@@ -225,8 +233,9 @@ def _list_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     for title in _SHOWN:
         name = _TITLES[title]
         rows.append((name, _show(title, found[name]), found["origins"].get(name, "")))
-    if "install" in found:
-        rows.append(("install", _show("install", found["install"]), found["origins"].get("install", "")))
+    for name in ("install", "installs"):
+        if name in found:
+            rows.append((name, _show(name, found[name]), found["origins"].get(name, "")))
     return rows
 
 
@@ -237,7 +246,9 @@ def _show(title: str, value: Any) -> str:
         flat = {**value, **{f"disk.{name}": each for name, each in value["disk"].items()}}
         del flat["disk"]
         return " ".join(f"{name}={json.dumps(each)}" for name, each in flat.items() if each is not None)
-    return " ".join(value) if isinstance(value, tuple | list) else "yes" if value is True else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(value) if isinstance(value, tuple | list) else str(value)
 
 
 def _describe_change(change: NodeChange) -> dict[str, Any]:
@@ -252,10 +263,14 @@ def _describe_change(change: NodeChange) -> dict[str, Any]:
     }
 
 
-def _rate(error: EcError) -> int:
-    """1 for a file that has problems, 2 for one that cannot be read."""
-    from ectools.errors import ProblemsError
+def _describe_error(error: EcError) -> dict[str, Any]:
+    """As the API answers it."""
+    problems = [each.render() for each in error.problems] if isinstance(error, ProblemsError) else []
+    return {"error": error.message, "hint": error.hint, "problems": problems}
 
+
+def _rate(error: EcError) -> int:
+    """1 for a file that has problems, 2 for one that is not there or may not be read."""
     return 1 if isinstance(error, ProblemsError) else 2
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import time
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.browser import Page, start_browser
-from support.fleet_api import TOKEN
+from support.page_browser import LIVE, show_detail, sign_in, text_of
 from support.page_samples import IDS, NEW, OLD, make_boot, make_detail, make_fleet
 from support.page_site import PageSite
 
 from ectools.netboot.api.page import render
-from ectools.netboot.api.page.facts import FleetFacts, NodeDetail, NodeFacts
+from ectools.netboot.api.page.facts import FleetFacts, NodeFacts
 from ectools.netboot.api.page.text import write_age
 from ectools.netboot.boots.model import BootState, NodeReport, NodeStage
 from ectools.netboot.rollout.model import RolloutPlan
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 ACCESSIBILITY = (Path(__file__).parents[1] / "support/accessibility.js").read_text()
 ROWS = "document.querySelectorAll('tbody tr').length"
-LIVE = "document.getElementById('live').textContent === 'Live'"
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +52,6 @@ def page(browser: Page, site: PageSite) -> Iterator[Page]:
     browser.evaluate("0")
     assert browser.complaints == []
     assert [url for url in browser.requests if not url.startswith((site.url, "about:", "data:"))] == []
-
-
-def text_of(page: Page, selector: str) -> str:
-    found = page.evaluate(f"document.querySelector({json.dumps(selector)})?.textContent ?? ''")
-    return " ".join(str(found).split())
 
 
 def row_of(page: Page, name: str) -> str:
@@ -286,13 +279,6 @@ def test_a_node_with_its_boots_is_live_and_what_is_open_stays_open(page: Page, s
     assert page.evaluate("window.kept.querySelector('details').open")
 
 
-def show_detail(site: PageSite, detail: NodeDetail) -> None:
-    facts = make_fleet(8, now=detail.now)
-    site.show(FleetFacts(nodes=facts.nodes, now=detail.now))
-    for boot in reversed(detail.boots):
-        site.note(boot)
-
-
 def test_a_lost_connection_is_said_and_found_again(page: Page, site: PageSite) -> None:
     now = time.time()
     site.show(make_fleet(8, now=now))
@@ -335,38 +321,6 @@ def test_it_is_all_there_without_the_script(site: PageSite) -> None:
         page.click('form[action$="/release"] button')
         page.wait_for("document.querySelector('form[action$=\"/release\"]') === null")
         assert page.complaints == []
-
-
-def sign_in(page: Page, site: PageSite, token: str = TOKEN) -> None:
-    page.open(f"{site.url}/sign-in")
-    page.evaluate("document.querySelector('[name=token]').focus()")
-    page.type(token)
-    page.press("Enter")
-    page.wait_for(
-        "location.pathname !== '/sign-in' || document.querySelector('main p').textContent.includes('not the')"
-    )
-
-
-def test_who_is_signed_in_acts_and_sees_it_at_once(page: Page, site: PageSite) -> None:
-    site.show(make_fleet(8, now=time.time()))
-    sign_in(page, site, "wrong")
-    assert "that is not the access token" in text_of(page, "main")
-    page.complaints.clear()  # the browser notes the 403
-    page.open(f"{site.url}/nodes/nuc-01")
-    assert page.evaluate("document.querySelectorAll('main form').length") == 0
-    sign_in(page, site)
-    page.open(f"{site.url}/nodes/nuc-01")
-    page.wait_for(LIVE)
-    page.evaluate("document.querySelector('[name=why]').focus()")
-    page.type("a new disk")
-    page.press("Enter")
-    page.wait_for("document.querySelector('dl').textContent.includes('a new disk')")
-    page.evaluate("document.querySelector('[name=boot]').value = 'release boot-v2026.02.01'")
-    page.click('form[action$="/boot-once"] button')
-    page.wait_for("document.querySelector('.planned').textContent.includes('the network, once')")
-    assert OLD in text_of(page, ".planned")
-    page.click("header form button")
-    page.wait_for("document.querySelector('header a.sign') !== null")
 
 
 def test_the_keyboard_reaches_all_and_shows_where_it_is(page: Page, site: PageSite) -> None:

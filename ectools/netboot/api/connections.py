@@ -1,6 +1,9 @@
-"""Bounds of a client that aiohttp does not have: how many there are, and how long a request may take to come.
+"""Bounds of a client that aiohttp does not have: how many there are, how long a request may take to come, and
+how long what was answered may wait with nobody reading.
 
-A thin protocol stands between the transport and aiohttp's, and keeps the time while no request is answered.
+A thin protocol stands between the transport and aiohttp's, and keeps one clock. aiohttp sends an answer after
+its handler is done: so the next request is waited for once all of it has gone out, which may take as long as
+it likes while something does.
 Where there is no place left, an address that has many makes room for one that has few: whoever takes all that
 there are keeps nobody else from looking.
 """
@@ -8,19 +11,22 @@ there are keeps nobody else from looking.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 
+from ectools.netboot.http.send_buffer import count_unread
 from ectools.netboot.http.slots import Slots, Use, share_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
 MAX_CONNECTIONS = 128
 """Of one listener: browsers have up to six each, and one of them is the events'."""
 HEADER_SECONDS = 15.0
 """For a request to come, whole, and for the next one."""
+PROGRESS_SECONDS = 15.0
+"""In which who is answered takes something of what waits to be sent."""
 MAX_PENDING_BYTES = 256 << 10
 """What may come before a request is answered: its header, its body, and what was read at once with them."""
 
@@ -62,6 +68,32 @@ class ConnectionPlaces:
             connection.abort()
 
 
+class _CountedTransport:
+    """A transport that knows how much of what was written its client has taken."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._written = 0
+
+    @property
+    def taken(self) -> int:
+        """Bytes, since its beginning. What the kernel has of it is megabytes, and moves on by thirds."""
+        waiting = self._transport.get_write_buffer_size()
+        return self._written - waiting - count_unread(self._transport.get_extra_info("socket").fileno())
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._written += len(data)
+        self._transport.write(data)
+
+    def writelines(self, parts: Iterable[bytes | bytearray | memoryview]) -> None:
+        parts = list(parts)
+        self._written += sum(len(each) for each in parts)
+        self._transport.writelines(parts)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class BoundedProtocol(asyncio.Protocol):
     """One client's connection. ``transport.get_protocol()`` finds it from a request."""
 
@@ -70,10 +102,11 @@ class BoundedProtocol(asyncio.Protocol):
         self._places = places
         self._is_admitted = False
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
+        self._transport: _CountedTransport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._pending = 0
         self._is_answering = False
+        self._is_sending = False
         self.on_lost: Callable[[], None] | None = None
         """Called at its end, while a request is answered: nobody reads the rest."""
 
@@ -81,15 +114,16 @@ class BoundedProtocol(asyncio.Protocol):
         """A request is being answered."""
         self._is_answering = True
         self._places.note(self, Use.WORK)
-        self._stop_clock()
+        if not self._is_sending:
+            self._stop_clock()
 
     def finish(self) -> None:
         """It has been answered: the next one is waited for."""
         self._is_answering = False
-        self._places.note(self, Use.REST)
         self._pending = 0
         self.on_lost = None
-        self._start_clock()
+        if not self._is_sending:
+            self._rest()
 
     def abort(self) -> None:
         """Drop the connection."""
@@ -101,9 +135,11 @@ class BoundedProtocol(asyncio.Protocol):
         if not self._is_admitted:
             _reject(cast("asyncio.Transport", transport))
             return
-        self._transport = cast("asyncio.Transport", transport)
-        self._start_clock()
-        self._inner.connection_made(transport)
+        self._transport = _CountedTransport(cast("asyncio.Transport", transport))
+        # So that writing is paused as long as anything waits to be sent, and resumed when nothing does.
+        self._transport.set_write_buffer_limits(high=0)
+        self._await_request()
+        self._inner.connection_made(cast("asyncio.Transport", self._transport))
 
     def data_received(self, data: bytes) -> None:
         if not self._is_admitted:
@@ -118,15 +154,20 @@ class BoundedProtocol(asyncio.Protocol):
         return self._inner.eof_received() if self._is_admitted else None
 
     def pause_writing(self) -> None:
-        # aiohttp sends an answer after it is finished: whoever reads it is not at rest yet.
-        if self._is_admitted:
+        if self._is_admitted and self._transport is not None:
+            self._is_sending = True
+            # Whoever reads an answer that is finished is not at rest yet.
             self._places.note(self, Use.WORK)
+            self._await_progress(self._transport.taken)
             self._inner.pause_writing()
 
     def resume_writing(self) -> None:
         if self._is_admitted:
-            if not self._is_answering:
-                self._places.note(self, Use.REST)
+            self._is_sending = False
+            if self._is_answering:
+                self._stop_clock()
+            else:
+                self._rest()
             self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -141,10 +182,27 @@ class BoundedProtocol(asyncio.Protocol):
             if self.on_lost is not None:
                 self.on_lost()
 
-    def _start_clock(self) -> None:
+    def _rest(self) -> None:
+        self._places.note(self, Use.REST)
+        self._await_request()
+
+    def _await_request(self) -> None:
         self._stop_clock()
         if self._transport is not None:
             self._deadline = self._loop.call_later(HEADER_SECONDS, self.abort)
+
+    def _await_progress(self, taken: int) -> None:
+        """More than ``taken`` is to be taken after a while, and so on."""
+        self._stop_clock()
+        self._deadline = self._loop.call_later(PROGRESS_SECONDS, self._check_progress, taken)
+
+    def _check_progress(self, taken: int) -> None:
+        if self._transport is None:
+            return
+        if self._transport.taken <= taken:
+            self.abort()
+        else:
+            self._await_progress(self._transport.taken)
 
     def _stop_clock(self) -> None:
         if self._deadline is not None:

@@ -2,9 +2,10 @@
 has changed, ``rollout`` with the group whose rollout has, ``reset`` where some were missed and all is looked
 at anew.
 
-Each reader has its own bounded list of the nodes that have changed, each once, however often it did: who
-reads slowly gets fewer rows, and never old ones. An event's id names what was seen last; a reader that comes
-again with another one (``Last-Event-ID``) is told to look at all.
+The row of a node is made once for all readers. Each reader has its own bounded list of the nodes that have
+changed, each once, however often it did: who reads slowly gets fewer rows, and never old ones. The last event
+of those that are sent together has an id, which names what was seen by then: a reader that comes again with
+another one (``Last-Event-ID``), or that was cut off before it, is told to look at all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from aiohttp import web
 
 from ectools.netboot.api.answers import answer_json
 from ectools.netboot.api.connections import BoundedProtocol
-from ectools.netboot.api.rows import describe_row
+from ectools.netboot.api.event_rows import EventRows
 from ectools.netboot.http.slots import Slots, Use, share_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ HEARTBEAT_SECONDS = 15.0
 """Between two bytes at most: what stands between, and the reader, see that the connection lives."""
 BATCH_SECONDS = 0.1
 """What changes together is sent together."""
-_WRITE_SECONDS = 30.0
 _RETRY_MILLISECONDS = 3000
 
 
@@ -95,6 +95,8 @@ class EventHub:
         self._slots: Slots[EventReader] = Slots(MAX_READERS)
         self._instance = secrets.token_hex(4)
         self._sequence = 0
+        self.rows = EventRows(view)
+        """The rows of those that have changed."""
         view.fleet.on_change.append(self.publish)
         view.rollouts.on_change.append(self.publish_rollout)
 
@@ -111,12 +113,14 @@ class EventHub:
     def publish(self, subject: str | None) -> None:
         """A node has changed; None: any of them may have."""
         self._sequence += 1
+        self.rows.forget(subject)
         for reader in self._readers:
             reader.add(subject)
 
     def publish_rollout(self, group: str) -> None:
         """The rollout of a group has changed."""
         self._sequence += 1
+        self.rows.forget(None)  # it says what the group's nodes boot next
         for reader in self._readers:
             reader.add_rollout(group)
 
@@ -197,17 +201,20 @@ async def _wait_for_events(view: FleetView, hub: EventHub, reader: EventReader) 
         return ":\n\n"
     if not reader.is_over:
         await asyncio.sleep(BATCH_SECONDS)
-    subjects, groups, has_missed = reader.take()
-    nodes, latest = view.fleet.fleet.nodes, view.boots.latest
+    # What happens from now on is not in them, and its id is a later one.
+    (subjects, groups, has_missed), last_id = reader.take(), hub.last_id
     # What is gone is in no row.
-    if has_missed or any(each not in nodes and each not in latest for each in subjects):
-        return f"event: reset\nid: {hub.last_id}\ndata: {{}}\n\n"
+    if has_missed or not all(hub.rows.is_listed(each) for each in subjects):
+        return f"event: reset\nid: {last_id}\ndata: {{}}\n\n"
     releases = await view.releases.list()
-    events = [("boot", describe_row(view, subject, releases)) for subject in subjects]
-    events += [("rollout", {"group": group}) for group in groups]
-    return "".join(f"event: {kind}\nid: {hub.last_id}\ndata: {json.dumps(data)}\n\n" for kind, data in events)
+    events = [("boot", hub.rows.render(subject, releases)) for subject in subjects]
+    events += [("rollout", json.dumps({"group": group})) for group in groups]
+    ids = [*[""] * (len(events) - 1), f"id: {last_id}\n"]
+    return "".join(
+        f"event: {kind}\n{line}data: {data}\n\n" for (kind, data), line in zip(events, ids, strict=False)
+    )
 
 
 async def _write(response: web.StreamResponse, text: str) -> None:
-    async with asyncio.timeout(_WRITE_SECONDS):
-        await response.write(text.encode())
+    """Who reads nothing for a while is let go by its connection."""
+    await response.write(text.encode())

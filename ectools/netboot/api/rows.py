@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.api.releases import choose_staged
+from ectools.netboot.api.unnamed import list_unnamed
 from ectools.netboot.boots.model import BootState, NodeStage
 from ectools.netboot.fleet.assignment import describe_assignment
 from ectools.netboot.fleet.machine import list_keys
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
 def list_subjects(view: FleetView) -> list[str]:
     """The nodes of the fleet, by name, and then the machines that have booted and have no name."""
-    nodes, latest = view.fleet.fleet.nodes, view.boots.latest
-    return [*sorted(nodes), *sorted(set(latest) - set(nodes))]
+    return [*sorted(view.fleet.fleet.nodes), *sorted(list_unnamed(view.fleet, view.boots.latest))]
 
 
 def describe_row(view: FleetView, subject: str, releases: Sequence[StagedRelease]) -> dict[str, Any]:

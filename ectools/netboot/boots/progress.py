@@ -38,10 +38,17 @@ class BootProgress:
     def begin(self, live: LiveBoot) -> None:
         """A subject's newest boot from now on."""
         subject = live.boot.subject
+        self._give_up_unnamed(live.boot)
         self._memory.enter(live)
         self._memory.begun[subject] = self._memory.begun.get(subject, 0) + 1
         self.counts.begin(live.boot)
         self.change(live)
+
+    def _give_up_unnamed(self, boot: NodeBoot) -> None:
+        """The boot that the machine of ``boot`` began while it had no name, where that is still under way."""
+        live = None if boot.node is None else self._memory.newest.get(boot.machine)
+        if live is not None and live.boot.node is None and live.boot.state is BootState.BOOTING:
+            self.conclude(live, BootState.ABANDONED, f"it has booted as {boot.node} since", now=boot.started)
 
     def supersede(self, boot: NodeBoot) -> LiveBoot | None:
         """The subject's newest boot, which is its newest no more, for ``boot``'s sake."""

@@ -58,6 +58,11 @@ class Assignment:
     install: InstallPlan | None = None
     installs: str | None = None
 
+    @property
+    def goes_on_from_disk(self) -> bool:
+        """Whether ``installs`` is what the node goes on to: it boots the disk on which that is."""
+        return self.boot is NodeTarget.DISK
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedRelease:
@@ -92,6 +97,7 @@ def describe_assignment(assignment: Assignment) -> dict[str, Any]:
         "healthyWithin": assignment.healthy_within,
         "healthUnits": list(assignment.health_units),
         **({} if assignment.install is None else {"install": describe_plan(assignment.install)}),
+        **({"installs": assignment.installs} if assignment.goes_on_from_disk else {}),
         "origins": assignment.origins,
     }
 
@@ -160,6 +166,9 @@ def _assign_by_fleet(fleet: Fleet, node: Node) -> Assignment:
     boot = group.boot
     if group is not IMPLICIT:
         origins |= {name: f"{of_group}.{name}" for name in ("boot", "healthyWithin")}
+    for where, install in ((of_group, group.install), (of_node, node.install)):
+        if install.system is not None:
+            origins["installs"] = f"{where}.install.system"
     if group.health_units:
         origins["healthUnits"] = f"{of_group}.healthUnits"
     if node.boot is not None:

@@ -75,8 +75,13 @@ def _compare(before: Assignment, after: Assignment) -> dict[str, tuple[Any, Any]
     pairs: dict[str, tuple[Any, Any]] = {
         name: (getattr(before, name), getattr(after, name)) for name in _VALUES
     }
+    pairs["installs"] = (_find_installed(before), _find_installed(after))
     pairs["install"] = (_describe_install(before), _describe_install(after))
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _find_installed(assignment: Assignment) -> str | None:
+    return assignment.installs if assignment.goes_on_from_disk else None
 
 
 def _describe_install(assignment: Assignment) -> dict[str, Any] | None:

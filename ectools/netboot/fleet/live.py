@@ -94,6 +94,11 @@ class LiveFleet:
         """The nodes that were added, those left out too."""
         return self._added
 
+    @property
+    def overrides(self) -> Mapping[str, NodeOverride]:
+        """What is said of nodes for a while, by their names."""
+        return self._overrides
+
     def get_override(self, name: str) -> NodeOverride | None:
         """What is said of a node for a while, if anything."""
         return self._overrides.get(name)

@@ -1,7 +1,7 @@
 """The fleet file → a part of the fleet, checked by the module's own schema, with lines and columns.
 
-A file has ``unknown``, ``groups`` and ``nodes`` at its top. The settings of the boot server, alone or in a
-host description, are read too: then it is their ``fleet``.
+A file has ``unknown``, ``groups`` and ``nodes`` at its top. What the boot server's settings say beside it
+(their ``fleet``) comes as a part that is built already.
 """
 
 from __future__ import annotations

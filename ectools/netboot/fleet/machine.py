@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_LENGTH = 255
 """Characters of a value that a machine sends; SMBIOS bounds its strings by a byte of their own."""
 
+_KEYS = re.compile(r"(?:^|, )(?=(?:mac|uuid|serial|asset) )")
 _MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _BUILD = re.compile(r"[a-z0-9_]{1,16}", re.ASCII)
@@ -76,6 +77,11 @@ def list_keys(known: Machine | Match) -> Iterator[tuple[str, str]]:
     for kind, value in (("uuid", known.uuid), ("serial", known.serial), ("asset", known.asset)):
         if value is not None:
             yield kind, value
+
+
+def parse_keys(text: str) -> list[tuple[str, str]]:
+    """(kind, value) of each of what ``str(machine)`` names: ``mac 02:…, serial PF1234``."""
+    return [(kind, value) for kind, _, value in (each.partition(" ") for each in _KEYS.split(text)) if value]
 
 
 def normalize_mac(text: str) -> str | None:

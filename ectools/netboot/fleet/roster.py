@@ -45,7 +45,11 @@ class Roster:
 
     def find(self, machine: Machine) -> Found:
         """The node that a machine is. One that two nodes are known by is neither: nobody guesses."""
-        known = {key: node for key in list_keys(machine) if (node := self.find_known(key)) is not None}
+        return self.find_by_keys(list_keys(machine))
+
+    def find_by_keys(self, keys: Iterable[tuple[str, str]]) -> Found:
+        """As ``find``, of a machine that is known by these (kind, value)."""
+        known = {key: node for key in keys if (node := self.find_known(key)) is not None}
         nodes = {node.name: node for node in known.values()}
         return Found(
             node=next(iter(nodes.values())) if len(nodes) == 1 else None,

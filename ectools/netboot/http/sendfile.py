@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import select
-import struct
-import termios
 from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ectools.netboot.http.cache import file_identity
+from ectools.netboot.http.send_buffer import count_unread
 from ectools.timers import Guard
 
 if TYPE_CHECKING:
@@ -147,7 +145,7 @@ class SendfileScheduler:
     def _stop_if_stalled(self, transfer: Transfer) -> None:
         # A socket asks for more only when a third of its buffer is free, and for a slow client that takes a
         # while: what counts is whether the buffer has shrunk.
-        unread = _count_unread(transfer.socket)
+        unread = count_unread(transfer.socket)
         if transfer.unread is None or unread < transfer.unread:
             transfer.unread = unread
             transfer.progress = self._loop.time()
@@ -162,7 +160,7 @@ class SendfileScheduler:
         """
         if transfer.on_complete.done():
             return None
-        now, taken = self._loop.time(), transfer.sent - _count_unread(transfer.socket)
+        now, taken = self._loop.time(), transfer.sent - count_unread(transfer.socket)
         if transfer.measured is None or now - transfer.measured[0] > 4 * seconds:
             transfer.measured = (now, taken)
             return None
@@ -317,8 +315,3 @@ def _has_changed(file: OpenedFile) -> bool:
     if now.st_nlink != before.st_nlink:
         return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
     return file_identity(now) != file_identity(before)
-
-
-def _count_unread(socket: int) -> int:
-    """Bytes in the socket's send buffer that the client has not acknowledged (tcp(7): SIOCOUTQ)."""
-    return int(struct.unpack("i", fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4)))[0])

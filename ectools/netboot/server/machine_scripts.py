@@ -42,7 +42,12 @@ def name_machine(asked: Asked) -> str:
 
 
 def name_subject(asked: Asked) -> str | None:
-    """What a machine's boots are known by where it has no name: the first of its keys; None: it has none."""
+    """What a machine's boots are known by where it has no name: the first of its keys; None: it has none.
+
+    Of one that is known as several nodes it is all of them, which say so for as long as the boot is kept.
+    """
+    if asked.found.is_torn:
+        return str(asked.machine)
     key = next(list_keys(asked.machine), None)
     return None if key is None else " ".join(key)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ectools.netboot.boots.counts import NO_GROUP, OTHER_GROUP
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.register import BootRegister
     from ectools.netboot.dnsmasq.counts import ClientCounts
     from ectools.netboot.dnsmasq.tftp_load import TftpFigures
+    from ectools.netboot.fleet.override import NodeOverride
     from ectools.netboot.http.server import HttpServer
     from ectools.netboot.release.manifest import Release
     from ectools.netboot.rollout.model import Rollout
@@ -73,7 +74,8 @@ class StoreHealth(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
-    """What is known of nodes, boots and rollouts (group → its own), and the store that it is in; and what
+    """What is known of nodes, of what is said of them for a while (``overrides``, by name), of boots and
+    rollouts (group → its own), and the store that it is in; and what
     groups are to boot that is not staged here (``unstaged``).
 
     ``clock_ahead``: seconds by which the host's clock is ahead of that of who shares it; None: not known.
@@ -84,6 +86,7 @@ class Remembered:
     rollouts: Mapping[str, Rollout]
     store: StoreHealth
     unstaged: Sequence[UnstagedRelease] = ()
+    overrides: Mapping[str, NodeOverride] = field(default_factory=dict)
     clock_ahead: float | None = None
 
 
@@ -153,7 +156,7 @@ def _render_clients(clients: ClientCounts) -> Iterator[str]:
 def _render_remembered(known: Remembered, release: Release | None) -> Iterator[str]:
     none: Mapping[str, str] = {}
     register, store = known.register, known.store
-    yield known.nodes.render(register.latest, served=release)
+    yield known.nodes.render(register.latest, served=release, overrides=known.overrides)
     yield from render_boots(register.counts, groups=known.nodes.groups)
     yield from render_rollouts(known.rollouts, groups=known.nodes.groups)
     yield _render_unstaged(known.unstaged, groups=known.nodes.groups)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from ectools.netboot.boots.counts import MAX_GROUPS, NO_GROUP, OTHER_GROUP
 from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.assignment import assign
-from ectools.netboot.fleet.machine import list_keys
+from ectools.netboot.fleet.machine import parse_keys
 from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.server.metrics_table import (
     BOOT_SECONDS,
     BOOT_STAGE_SECONDS,
@@ -38,13 +39,15 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.counts import BootCounts
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.fleet.model import Fleet
+    from ectools.netboot.fleet.override import NodeOverride
     from ectools.netboot.release.manifest import Release
 
 # What a node without a boot is waiting for.
+_HELD = "held"
 _UNBOOTED = {
     NodeTarget.NETWORK: "unseen",
     NodeTarget.INSTALL: "unseen",
-    NodeTarget.HOLD: "held",
+    NodeTarget.HOLD: _HELD,
     NodeTarget.DISK: "disk",
 }
 
@@ -60,6 +63,7 @@ class NodeFigures:
             name: (self._name_group(node.group), "", _UNBOOTED[assign(fleet, node).boot])
             for name, node in fleet.nodes.items()
         }
+        self._held = frozenset(name for name, (*_, state) in self._unbooted.items() if state == _HELD)
         self._totals = Counter(self._unbooted.values())
         self.fleet = fleet
         shown = sorted(fleet.nodes)[:MAX_NODE_SERIES]
@@ -68,14 +72,21 @@ class NodeFigures:
         ) + render_metric(NODE_INFO_LEFT_OUT, [({}, len(fleet.nodes) - len(shown))])
 
     @functools.cached_property
-    def _known(self) -> frozenset[str]:
+    def _roster(self) -> Roster:
         """What the fleet's nodes are known by; for machines without a name alone."""
-        nodes = self.fleet.nodes.values()
-        return frozenset(f"{kind} {value}" for node in nodes for kind, value in list_keys(node.match))
+        return Roster(self.fleet)
 
-    def render(self, latest: Mapping[str, NodeBoot], *, served: Release | None) -> str:
-        """``latest``: subject → its newest boot; ``served`` is the release that is current."""
-        counts = self._count(latest)
+    def render(
+        self,
+        latest: Mapping[str, NodeBoot],
+        *,
+        served: Release | None,
+        overrides: Mapping[str, NodeOverride] | None = None,
+    ) -> str:
+        """``latest``: subject → its newest boot; ``served`` is the release that is current; ``overrides``:
+        node → what is said of it for a while.
+        """
+        counts = self._count(latest, overrides or {})
         tags = {boot.release: boot.tag for boot in latest.values() if boot.tag}
         per_release: Counter[str] = Counter()
         for (_, release, _), number in counts.items():
@@ -106,17 +117,33 @@ class NodeFigures:
             ]
         )
 
-    def _count(self, latest: Mapping[str, NodeBoot]) -> Counter[tuple[str, str, str]]:
+    def _count(
+        self, latest: Mapping[str, NodeBoot], overrides: Mapping[str, NodeOverride]
+    ) -> Counter[tuple[str, str, str]]:
         counts = self._totals.copy()
+        for name in overrides.keys() - latest.keys():
+            if (node := self.fleet.nodes.get(name)) is not None:
+                group, release, state = self._unbooted[name]
+                counts[group, release, state] -= 1
+                counts[group, release, _UNBOOTED[assign(self.fleet, node, overrides[name]).boot]] += 1
         for subject, boot in latest.items():
             unbooted = self._unbooted.get(subject)
             if unbooted is not None:
                 counts[unbooted] -= 1
-                counts[unbooted[0], boot.release, boot.state] += 1
-            elif boot.node is None and boot.machine.partition(", ")[0] not in self._known:
-                # What has a name by now is counted by it.
+                # Of a node that is held nothing is expected: what has become of its boot is past.
+                is_past = boot.state not in (BootState.BOOTING, BootState.HEALTHY)
+                is_held = is_past and self._is_held(subject, overrides.get(subject))
+                counts[unbooted[0], boot.release, _HELD if is_held else boot.state] += 1
+            elif boot.node is None and self._roster.find_by_keys(parse_keys(boot.machine)).node is None:
+                # What has a name by now is counted by it; what is known as several nodes is none.
                 counts[NO_GROUP, boot.release, boot.state] += 1
         return +counts
+
+    def _is_held(self, name: str, override: NodeOverride | None) -> bool:
+        """Whether it boots nothing next; what it boots once comes before."""
+        if override is None or (override.once is None and override.hold is None):
+            return name in self._held
+        return override.once is None
 
     def _name_group(self, name: str | None) -> str:
         name = name or NO_GROUP

@@ -155,7 +155,8 @@ NODES = _gauge(
     "newest boot.",
     group=_GROUP,
     release=_RELEASE,
-    state="`booting`, `healthy`, `unhealthy`, `failed`, `abandoned`; without a boot `unseen`, `held`, `disk`",
+    state="`booting`, `healthy`, `unhealthy`, `failed`, `abandoned`; without a boot `unseen`, `disk`; "
+    "`held`: it is held, and has no boot that is under way or healthy",
 )
 NODE_INFO = _gauge("node_info", "1 for each node of the fleet.", node="its name", group=_GROUP)
 NODE_INFO_LEFT_OUT = _gauge(

@@ -327,6 +327,7 @@ class _Boot:
             release=self._site.release,
             remembered=Remembered(
                 nodes=self._figures.find(self._live.fleet, base=self._plan.policy.figures),
+                overrides=self._live.overrides,
                 register=self._records.boots,
                 rollouts=self._rollouts.rollouts.rollouts,
                 unstaged=self._fleet.unstaged,

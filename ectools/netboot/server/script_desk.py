@@ -108,6 +108,8 @@ class ScriptDesk:
             return self._give(info, current.script, current.release)
         if asked is None:
             return Resource(target=policy.question)
+        if asked.found.is_torn:
+            self._machine_log.tell("a machine is known as several nodes", asked, claims=asked.found.claims)
         if not asked.assignment.boot.is_over_network:
             self._tell_unbooted(asked)
             await self._give_order(info, asked, boot_id=None)
@@ -286,9 +288,7 @@ class ScriptDesk:
         )
 
     def _tell_unbooted(self, asked: Asked) -> None:
-        if asked.found.is_torn:
-            self._machine_log.tell("a machine is known as several nodes", asked, claims=asked.found.claims)
-        elif asked.assignment.node is None:
+        if asked.assignment.node is None and not asked.found.is_torn:
             refused = asked.assignment.refused
             self._machine_log.tell("a machine that no node is asks what to boot", asked, refused=refused)
 

@@ -23,13 +23,24 @@ def test_check(program: Program, tmp_path: Path) -> None:
     assert program(COMMAND, "check", FLEET)[:2] == (0, f"{FLEET}: 2 groups, 3 nodes\n")
     wrong, missing = tmp_path / "wrong.toml", tmp_path / "missing.toml"
     wrong.write_text("[nodes.n]\nhold = true\n")
-    status, out, err = program(COMMAND, "check", "--json", FLEET, wrong)
-    assert (status, json.loads(out)) == (
-        1,
-        [{"file": str(FLEET), "groups": 2, "nodes": 3, "warnings": []}],
-    )
-    assert f"{wrong}:1:8: fleet.nodes.n.match: says nothing that the machine is known by" in err
-    assert program(COMMAND, "check", FLEET, missing)[0] == 2
+    status, out, err = program(COMMAND, "check", "--json", FLEET, wrong, missing)
+    good, bad, absent = json.loads(out)
+    assert (status, good) == (2, {"file": str(FLEET), "groups": 2, "nodes": 3, "warnings": []})
+    says = f"{wrong}:1:8: fleet.nodes.n.match: says nothing that the machine is known by"
+    assert says in err
+    assert (bad["file"], bad["error"]) == (str(wrong), f"{wrong}: 1 problem in the fleet")
+    assert bad["problems"][0].startswith(says)
+    assert (absent["file"], absent["problems"]) == (str(missing), [])
+    assert absent["error"].endswith("No such file or directory")
+    assert program(COMMAND, "check", FLEET, wrong)[0] == 1
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.yaml", "nodes: ["), ("a.toml", "nodes = ["), ("a.json", "{")])
+def test_a_file_with_an_error_of_syntax_has_a_problem_and_can_be_read(
+    program: Program, tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert program(COMMAND, "check", tmp_path / name)[0] == 1
 
 
 def test_check_warns_of_what_comes_to_nothing(program: Program, tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ectools.netboot.api.unstaged import UnstagedRelease
     from ectools.netboot.boots.model import NodeBoot
@@ -35,7 +35,8 @@ class NodeFacts:
     """A node of the fleet, or a machine that asked and is none (``is_known`` False).
 
     ``subject``: the node's name, or the machine. ``boot``: its newest one. ``known_by``: ``mac 02:…``, of
-    which there may be many. ``hold`` and ``boot_once``: who asked for it and since when, in words;
+    which there may be many; ``claims``: those of a machine that is no node by which nodes are known, → their
+    names. ``hold`` and ``boot_once``: who asked for it and since when, in words;
     ``may_release``: one of them at least was asked for, and does not stand in the fleet itself. ``next``
     None: it boots no release next.
     """
@@ -44,6 +45,7 @@ class NodeFacts:
     is_known: bool = True
     group: str | None = None
     known_by: tuple[str, ...] = ()
+    claims: Mapping[str, str] = field(default_factory=dict)
     boot: NodeBoot | None = None
     hold: str | None = None
     boot_once: str | None = None

@@ -128,7 +128,8 @@ class _Page:
                 if answer.prepared and request.transport is not None:
                     request.transport.abort()
                 raise
-        # Whoever reads slowly holds up nobody: it is all in the connection's own buffer.
+        # Whoever reads slowly holds up nobody: it is all in the connection's own buffer. Who reads nothing at
+        # all is let go by that (``connections``), and does not keep its place above either.
         await answer.write_eof(rest.encode())
         return answer
 

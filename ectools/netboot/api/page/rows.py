@@ -79,10 +79,13 @@ class NodeRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnknownMachine:
-    """A machine that no node is. ``command`` makes it one; None where nothing tells it from others."""
+    """A machine that no node is. ``command`` makes it one; None where nothing tells it from others, or where
+    it is known as several nodes (``claims``, in words).
+    """
 
     row: NodeRow
     command: str | None
+    claims: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,7 +161,7 @@ def build_fleet_page(
         filter=wanted,
         rows=fitting[:MAX_ROWS],
         hidden=max(len(fitting) - MAX_ROWS, 0),
-        unknown=[UnknownMachine(row=row, command=_write_command(by_subject[row.key])) for row in unknown],
+        unknown=[_build_unknown(row, by_subject[row.key]) for row in unknown],
         unknown_hidden=max(len(others) - MAX_UNKNOWN, 0),
         has_names=has_names,
         rollouts=panels,
@@ -335,6 +338,13 @@ def _build_tiles(counts: Counter[RowState], wanted: RowFilter) -> list[Tile]:
         )
         offset += share
     return tiles
+
+
+def _build_unknown(row: NodeRow, node: NodeFacts) -> UnknownMachine:
+    if node.claims:  # what is one node's already makes no other
+        claims = ", ".join(f"{key} is {name}'s" for key, name in sorted(node.claims.items()))
+        return UnknownMachine(row=row, command=None, claims=text.show_line(claims))
+    return UnknownMachine(row=row, command=_write_command(node))
 
 
 def _write_command(node: NodeFacts) -> str | None:

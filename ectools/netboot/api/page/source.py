@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from ectools.netboot.api.page.facts import (
@@ -16,7 +15,8 @@ from ectools.netboot.api.page.facts import (
 )
 from ectools.netboot.api.page.text import write_moment
 from ectools.netboot.api.releases import choose_staged
-from ectools.netboot.fleet.machine import list_keys
+from ectools.netboot.api.unnamed import find_claims, list_unnamed
+from ectools.netboot.fleet.machine import list_keys, parse_keys
 from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.rollout.decide import list_awaited, list_under_way
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from ectools.netboot.fleet.override import BootOnce, NodeHold
     from ectools.netboot.rollout.live import LiveRollouts
 
-# What a machine is known by, as boots have it: `mac 02:…, serial PF1234`.
-_KEYS = re.compile(r"(?:^|, )(?=(?:mac|uuid|serial|asset) )")
 _TARGETS = {
     NodeTarget.NETWORK: "the network",
     NodeTarget.DISK: "its disk",
@@ -58,7 +56,7 @@ def list_facts(
     return FleetFacts(
         nodes=[
             *(_tell_node(fleet, node, latest.get(name), releases) for name, node in nodes.items()),
-            *(_tell_machine(subject, boot) for subject, boot in latest.items() if subject not in nodes),
+            *(_tell_machine(fleet, each, latest[each]) for each in list_unnamed(fleet, latest)),
         ],
         now=now,
         release=None
@@ -107,7 +105,11 @@ async def find_detail(view: FleetView, subject: str, *, limit: int) -> NodeDetai
     boots = await view.boots.list_boots(subject, limit=limit)
     releases = await view.releases.list()
     if node is None:
-        facts = NodeFacts(subject=subject, is_known=False) if boot is None else _tell_machine(subject, boot)
+        facts = (
+            NodeFacts(subject=subject, is_known=False)
+            if boot is None
+            else _tell_machine(view.fleet, subject, boot)
+        )
         return NodeDetail(node=facts, boots=boots, now=view.clock())
     return NodeDetail(
         node=_tell_node(view.fleet, node, boot, releases),
@@ -118,9 +120,10 @@ async def find_detail(view: FleetView, subject: str, *, limit: int) -> NodeDetai
     )
 
 
-def _tell_machine(subject: str, boot: NodeBoot) -> NodeFacts:
-    known_by = tuple(each for each in _KEYS.split(boot.machine) if " " in each)
-    return NodeFacts(subject=subject, is_known=False, known_by=known_by, boot=boot)
+def _tell_machine(fleet: LiveFleet, subject: str, boot: NodeBoot) -> NodeFacts:
+    known_by = tuple(f"{kind} {value}" for kind, value in parse_keys(boot.machine))
+    claims = find_claims(fleet, boot).claims
+    return NodeFacts(subject=subject, is_known=False, known_by=known_by, claims=claims, boot=boot)
 
 
 def _tell_node(

@@ -11,13 +11,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 from support.api_tcp import get, talk, tcp
 from support.fleet_api import Api
 from support.scenarios import run
 
 from ectools.errors import EcError
-from ectools.netboot.api import connections, events
+from ectools.netboot.api import connections
 from ectools.netboot.api import listeners as module
 from ectools.netboot.api.app import build_app
 from ectools.netboot.api.client import FleetClient, NoRightError, NoServerError
@@ -250,43 +249,6 @@ def test_more_connections_than_there_may_be_are_told_to_come_again(monkeypatch: 
     run(scenario)
 
 
-def test_who_still_reads_an_answer_makes_no_room_for_its_own_address() -> None:
-    size = 8 << 20  # more than there is between two sockets
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=bytes(size))
-
-    async def scenario() -> None:
-        app = web.Application(middlewares=[connections.mark_busy])
-        app.router.add_get("/", answer)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        places = connections.ConnectionPlaces(2)
-        server = await asyncio.get_running_loop().create_server(
-            lambda: connections.BoundedProtocol(runner.server(), places),  # type: ignore[arg-type]
-            "127.0.0.1",
-            0,
-        )
-        port = server.sockets[0].getsockname()[1]
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(get("/").replace(b"close", b"keep-alive"))
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200 ")
-        others = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
-        await asyncio.sleep(0)
-        assert len(await reader.readexactly(size)) == size
-        # Once it has been read, the connection is at rest, and goes before the others.
-        for _ in range(2):
-            others.append(await asyncio.open_connection("127.0.0.1", port))
-        assert await reader.read() == b""
-        for _, each in others:
-            each.close()
-        server.close()
-        await runner.cleanup()
-
-    run(scenario)
-
-
 def test_an_address_that_takes_all_connections_keeps_nobody_else_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_CONNECTIONS", 4)
 
@@ -308,105 +270,5 @@ def test_an_address_that_takes_all_connections_keeps_nobody_else_out(monkeypatch
             assert await reader.read() == b""
             for _, each in (*working, again, (reader, writer)):
                 each.close()
-
-    run(scenario)
-
-
-def test_readers_of_events_are_bounded_and_one_that_has_gone_makes_room(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(events, "MAX_READERS", 1)
-
-    async def scenario() -> None:
-        async with tcp(Api()) as port:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(get("/api/v1/events"))
-            await reader.readuntil(b"retry: ")
-            refused = await talk(port, get("/api/v1/events"))
-            assert refused.startswith(b"HTTP/1.1 503 ")
-            assert b"Retry-After: 10\r\n" in refused
-            writer.close()  # no byte is sent to it that would fail
-            while True:
-                again, other = await asyncio.open_connection("127.0.0.1", port)
-                other.write(get("/api/v1/events"))
-                status = await again.readline()
-                if status.startswith(b"HTTP/1.1 200 "):
-                    break
-                other.close()
-            other.close()
-
-    run(scenario)
-
-
-def test_an_address_that_reads_all_events_ends_one_for_another(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(events, "MAX_READERS", 3)
-
-    async def read(port: int, ip: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(ip, 0))
-        writer.write(get("/api/v1/events"))
-        return reader, writer
-
-    async def scenario() -> None:
-        async with tcp(Api()) as port:
-            many = [await read(port, "127.0.0.2") for _ in range(3)]
-            for reader, _ in many:
-                await reader.readuntil(b"retry: ")
-            reader, writer = await read(port, "127.0.0.1")
-            await reader.readuntil(b"retry: ")
-            await many[-1][0].read()  # to its end
-            refused, other = await read(port, "127.0.0.2")
-            assert (await refused.readline()).startswith(b"HTTP/1.1 503 ")
-            for each in (writer, other, *(each for _, each in many)):
-                each.close()
-
-    run(scenario)
-
-
-def test_events_of_a_reader_that_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.01)
-
-    async def scenario() -> None:
-        api = Api()
-        async with tcp(api) as port:
-            for seen, expected in (("other-7", b"event: reset\nid: "), (api.hub.last_id, b":\n\n")):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(get("/api/v1/events", f"Last-Event-ID: {seen}"))
-                await reader.readuntil(b"retry: ")
-                await reader.readuntil(expected)
-                writer.close()
-            # What is gone is in no row.
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(get("/api/v1/events"))
-            await reader.readuntil(b"retry: ")
-            api.hub.publish_rollout("runners")
-            told = await reader.readuntil(b"}\n\n")
-            assert b"event: rollout\n" in told
-            assert told.endswith(b'data: {"group": "runners"}\n\n')
-            api.hub.publish("nobody")
-            await reader.readuntil(b"event: reset\n")
-            writer.close()
-
-    run(scenario)
-
-
-def test_a_reader_that_is_far_behind_looks_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "MAX_PENDING", 2)
-
-    async def scenario() -> None:
-        reader = events.EventReader()
-        for subject in ("a", "b", "a"):
-            reader.add(subject)
-        for group in ("x", "y", "x"):
-            reader.add_rollout(group)
-        assert reader.take() == (["a", "b"], ["x", "y"], False)
-        for subject in ("a", "b", "c", "d"):
-            reader.add(subject)
-        assert reader.take() == ([], [], True)
-        for group in ("x", "y", "z"):
-            reader.add_rollout(group)
-        assert reader.take() == ([], ["x", "y"], True)
-        assert reader.take() == ([], [], False)
 
     run(scenario)

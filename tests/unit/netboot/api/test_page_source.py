@@ -7,7 +7,11 @@ import asyncio
 import pytest
 from support.fleet_api import CURRENT, NOW, PREVIOUS, Api, make_boot
 
+from ectools.netboot.api.page.filters import RowFilter
+from ectools.netboot.api.page.render import Viewer, render_fleet
+from ectools.netboot.api.page.rows import build_fleet_page
 from ectools.netboot.api.page.source import find_detail, list_facts
+from ectools.netboot.api.rows import list_subjects
 from ectools.netboot.fleet.live import UnknownNodeError
 
 
@@ -39,3 +43,23 @@ def test_a_node_has_its_boots_and_a_stranger_is_an_error() -> None:
             await find_detail(api.view, "nobody", limit=1)
 
     asyncio.run(scenario())
+
+
+def test_a_machine_that_was_given_a_name_since_is_listed_as_that_alone() -> None:
+    api = Api()
+    api.boots.note(make_boot(None, id="b-9", machine="mac 02:00:00:00:00:08"))
+    assert list_subjects(api.view) == ["nuc-07", "nuc-08", "on-disk"]
+    assert all(each.is_known for each in list_facts(api.fleet, api.boots.latest, [CURRENT], now=NOW).nodes)
+
+
+def test_a_machine_that_is_known_as_several_nodes_is_none_and_has_no_command() -> None:
+    api, machine = Api(), "mac 02:00:00:00:00:08, serial S1"
+    api.boots.note(make_boot(None, id="b-9", machine=machine))
+    assert list_subjects(api.view)[-1] == machine
+    page = build_fleet_page(list_facts(api.fleet, api.boots.latest, [CURRENT], now=NOW), RowFilter())
+    (unknown,) = page.unknown
+    assert (unknown.command, unknown.claims) == (
+        None,
+        "mac 02:00:00:00:00:08 is nuc-08's, serial S1 is on-disk's",
+    )
+    assert "It is known as several nodes, and is none of them: mac" in "".join(render_fleet(page, Viewer()))

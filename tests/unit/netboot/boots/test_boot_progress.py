@@ -13,10 +13,18 @@ from ectools.netboot.boots.model import BootState, NodeBoot, NodeReport, NodeSta
 from ectools.netboot.boots.progress import BootProgress
 
 
-def begin(progress: BootProgress, number: int, *, client: str = "192.0.2.1") -> LiveBoot:
+def begin(
+    progress: BootProgress,
+    number: int,
+    *,
+    node: str | None = "nuc",
+    machine: str = "mac 02:00:00:00:00:07",
+    client: str = "192.0.2.1",
+) -> LiveBoot:
     """A boot of the same node, after the one before it."""
     boot = make_boot(
-        "nuc",
+        node,
+        machine=machine,
         id=f"b-{number}",
         token_hash=hash_token(f"{number}"),
         client=client,
@@ -61,6 +69,16 @@ def test_a_later_boot_ends_the_one_before_and_a_report_brings_that_back() -> Non
     progress.take_report(first, NodeReport(release=first.boot.release, healthy=True), now=210.0)
     assert (first.boot.state, second.boot.state) == (BootState.HEALTHY, BootState.ABANDONED)
     assert memory.latest == {"nuc": first.boot}
+
+
+def test_the_boot_of_before_a_machine_had_a_name_ends_where_it_boots_by_that() -> None:
+    memory = BootMemory()
+    progress = BootProgress(memory, clock=lambda: 200.0)
+    unnamed = begin(progress, 1, node=None)
+    other = begin(progress, 2, node=None, machine="mac 02:00:00:00:00:99")
+    begin(progress, 3)
+    assert (unnamed.boot.state, unnamed.boot.why) == (BootState.ABANDONED, "it has booted as nuc since")
+    assert other.boot.state is BootState.BOOTING
 
 
 def test_one_that_has_loaded_its_kernel_is_not_taken_for_somebody_else_asking() -> None:

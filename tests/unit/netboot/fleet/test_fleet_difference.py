@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import assume, given
 from support.fleets import DOCUMENTS, MACHINES, build_fleet, make_fleet
 
-from ectools.netboot.fleet.assignment import assign, assign_unknown
+from ectools.netboot.fleet.assignment import assign, assign_unknown, describe_assignment
 from ectools.netboot.fleet.difference import UNKNOWN_MACHINES, find_differences
 from ectools.netboot.fleet.machine import Machine, parse_machine
-from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.fleet.model import Fleet, NodeTarget
 from ectools.netboot.fleet.roster import Roster
 
 MATCH = {"mac": ["02:00:00:00:00:07"]}
@@ -77,6 +77,18 @@ def test_what_another_fleet_changes() -> None:
     assert list(find_differences(new, new)) == []
 
 
+def test_what_a_node_on_a_disk_goes_on_to_is_a_difference_and_what_another_would_is_none() -> None:
+    def make(boot: str, system: str) -> Fleet:
+        group = {"boot": boot, "install": {"system": system}}
+        return make_fleet(groups={"g": group}, nodes={"n": {"match": MATCH, "group": "g"}})
+
+    (change,) = find_differences(make("disk", "x"), make("disk", "y"))
+    assert change.values == {"installs": ("x", "y")}
+    shown = describe_assignment(assign(make("disk", "x"), make("disk", "x").nodes["n"]))
+    assert (shown["installs"], shown["origins"]["installs"]) == ("x", "groups.g.install.system")
+    assert list(find_differences(make("network", "x"), make("network", "y"))) == []
+
+
 @given(DOCUMENTS, DOCUMENTS, MACHINES)
 def test_a_machine_boots_the_same_unless_the_difference_says_so(
     before: dict[str, Any], after: dict[str, Any], sent: dict[str, str]
@@ -94,6 +106,7 @@ def test_a_machine_boots_the_same_unless_the_difference_says_so(
             (
                 *(assignment.boot, assignment.system, assignment.release, assignment.kernel_arguments),
                 *(assignment.healthy_within, assignment.health_units),
+                assignment.installs if assignment.boot is NodeTarget.DISK else None,
             )
         )
     changed = {change.name for change in find_differences(old, new)}

@@ -280,7 +280,7 @@ def test_what_cannot_be_measured_of_one_download_stops_no_other(
             raise OSError(9, "Bad file descriptor")
         return 0
 
-    monkeypatch.setattr("ectools.netboot.http.sendfile._count_unread", fail_once)
+    monkeypatch.setattr("ectools.netboot.http.sendfile.count_unread", fail_once)
 
     async def scenario(server: HttpServer, port: int) -> None:
         clients = [await asyncio.open_connection("127.0.0.1", port, limit=1024) for _ in range(2)]

@@ -197,7 +197,7 @@ class Buffer:
 @pytest.fixture
 def buffer(monkeypatch: pytest.MonkeyPatch) -> Buffer:
     buffer = Buffer()
-    monkeypatch.setattr(sendfile, "_count_unread", buffer)
+    monkeypatch.setattr(sendfile, "count_unread", buffer)
     return buffer
 
 
@@ -272,11 +272,11 @@ def test_rates(path: Path, buffer: Buffer) -> None:
 def test_what_lies_in_a_sockets_buffer_is_counted() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with socket.create_connection(listener.getsockname()) as client, listener.accept()[0] as ours:
-            assert sendfile._count_unread(ours.fileno()) == 0
+            assert sendfile.count_unread(ours.fileno()) == 0
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             ours.setblocking(False)
             sent = 0
             with contextlib.suppress(BlockingIOError):
                 while True:
                     sent += ours.send(bytes(1 << 16))
-            assert 1000 < sendfile._count_unread(ours.fileno()) <= sent
+            assert 1000 < sendfile.count_unread(ours.fileno()) <= sent

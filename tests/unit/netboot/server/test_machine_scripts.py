@@ -20,7 +20,7 @@ from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.server import machine_scripts
-from ectools.netboot.server.machine_scripts import MachineLog
+from ectools.netboot.server.machine_scripts import MachineLog, name_subject
 from ectools.netboot.server.policy import ServingPolicy
 from ectools.netboot.server.site import BootSite
 from ectools.netboot.settings.load import load_netboot_settings
@@ -221,6 +221,16 @@ def test_a_machine_that_two_nodes_are_known_by_is_told_so(world: World) -> None:
     )
     (told,) = world.events("a machine is known as several nodes")
     assert told["claims"] == {"mac 02:00:00:00:00:01": "nuc", "serial S1": "held"}
+
+
+def test_a_machine_that_two_nodes_are_known_by_is_told_of_where_it_boots_as_any_other(world: World) -> None:
+    world.put("one", "boot-v1", current=True)
+    world.site.set_policy(world.policy({**FLEET, "unknown": "default"}))
+    world.ask(mac="02:00:00:00:00:01", serial="S1")
+    assert len(world.events("a machine is known as several nodes")) == 1
+    asked = world.policy(FLEET).identify({"mac": "02:00:00:00:00:01", "serial": "S1"})
+    assert asked is not None
+    assert name_subject(asked) == "mac 02:00:00:00:00:01, serial S1"
 
 
 def test_a_machine_that_waits_is_logged_once_an_hour(world: World) -> None:

@@ -15,6 +15,8 @@ from support.staged import make_release
 
 from ectools.netboot.boots.counts import MAX_GROUPS, NO_GROUP, OTHER_GROUP, BootCounts
 from ectools.netboot.boots.model import STAGES, BootState, NodeBoot, NodeStage
+from ectools.netboot.fleet.model import NodeTarget
+from ectools.netboot.fleet.override import BootOnce, NodeHold, NodeOverride
 from ectools.netboot.server.metrics_nodes import FiguresInForce, NodeFigures, render_boots
 from ectools.netboot.server.metrics_table import MAX_NODE_SERIES, MAX_RELEASES, OTHER_RELEASE, REPORT_RESULTS
 
@@ -63,6 +65,8 @@ def test_a_node_is_counted_by_its_newest_boot_and_without_one_by_what_it_waits_f
         "gone": make_boot("gone"),
         # The fleet has it by now, and counts it as that.
         "mac 02:00:00:00:00:00, serial X": make_boot(None, machine="mac 02:00:00:00:00:00, serial X"),
+        # It is known as two nodes, and is neither.
+        "torn": make_boot(None, release="r3", machine="mac 02:00:00:00:00:00, serial S1"),
     }
     text = render(document, latest, SERVED)
     assert read_samples(text, "nodes") == {
@@ -72,10 +76,12 @@ def test_a_node_is_counted_by_its_newest_boot_and_without_one_by_what_it_waits_f
         ("", "", "held"): 1,
         ("", "", "disk"): 1,
         ("", "r2", "unhealthy"): 1,
+        ("", "r3", "booting"): 1,
     }
     assert read_samples(text, "release_info") == {
         ("r1", "boot-v1"): 1,
         ("r2", ""): 1,
+        ("r3", ""): 1,
         (SERVED.id, "boot-v1"): 1,
     }
     assert read_samples(text, "node_info") == {
@@ -208,3 +214,26 @@ def test_totals() -> None:
 def test_what_is_nobodys_is_no_groups_name() -> None:
     for name in (NO_GROUP, OTHER_GROUP):
         assert not re.match(r"[A-Za-z0-9]", name)
+
+
+def test_a_node_that_is_held_is_counted_as_that_unless_it_boots_or_runs() -> None:
+    states = ("failed", "unhealthy", "abandoned", "booting", "healthy")
+    document = make_nodes(len(states) + 3)
+    latest = {
+        f"n-{number}": make_boot(f"n-{number}", state=BootState(state)) for number, state in enumerate(states)
+    }
+    unseen, once, failed = (f"n-{len(states) + number}" for number in range(3))
+    latest[failed] = make_boot(failed, state=BootState.FAILED)
+    held = NodeOverride(hold=NodeHold(at=1.0))
+    overrides = dict.fromkeys([*latest, unseen, "gone"], held)
+    boots_once = replace(held, once=BootOnce(boot=NodeTarget.NETWORK, at=2.0))
+    overrides |= {once: boots_once, failed: boots_once}
+    text = NodeFigures(make_fleet(**document)).render(latest, served=None, overrides=overrides)
+    assert read_samples(text, "nodes") == {
+        ("g-0", "r1", "held"): 3,
+        ("g-0", "r1", "booting"): 1,
+        ("g-0", "r1", "healthy"): 1,
+        ("g-0", "r1", "failed"): 1,
+        ("g-0", "", "held"): 1,
+        ("g-0", "", "unseen"): 1,
+    }

@@ -39,19 +39,41 @@
   const keyed = (within) =>
     new Map([...within.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part]));
 
-  // Puts `fresh` in place of `old`; what has the focus, and what is opened, stays so.
+  const FOCUSABLE = "a, button, input, select, summary, pre";
+
+  // What an element is called by that stands in a fresh part too: another one in its place is not it.
+  function nameOf(element) {
+    if (element.form) return `${element.form.getAttribute("action")} ${element.name} ${element.type}`;
+    if (element.matches("a")) return `to ${element.getAttribute("href")}`;
+    const label = element.getAttribute("aria-label") ?? (element.querySelector(".hidden") ?? element).textContent;
+    return `${element.localName} ${label}`;
+  }
+
+  function isChanged(control) {
+    if (!control.matches("select")) return control.value !== control.defaultValue;
+    const said = [...control.options].findIndex((option) => option.defaultSelected);
+    return control.selectedIndex !== Math.max(said, 0);
+  }
+
+  // Whether somebody is about to send what they have entered there, or is entering it.
+  const isFilledIn = (part) =>
+    [...part.querySelectorAll("form input, form select")].some(
+      (control) => control === document.activeElement || isChanged(control),
+    );
+
+  // Puts `fresh` in place of `old`; what has the focus, and what is opened, stays so. What is being filled in stays as it is.
   function replace(old, fresh) {
-    const active = old.contains(document.activeElement) ? document.activeElement : null;
-    const selector = active && active !== old ? "a, button, input, select, summary, pre" : null;
-    const place = selector ? [...old.querySelectorAll(selector)].indexOf(active) : -1;
-    const opened = [...old.querySelectorAll("details")].map((details) => details.open);
+    if (isFilledIn(old)) return;
+    const active = old !== document.activeElement && old.contains(document.activeElement) ? document.activeElement : null;
+    const opened = new Map([...old.querySelectorAll("details")].map((each) => [nameOf(each.firstElementChild), each.open]));
     const next = document.importNode(fresh, true);
-    next.querySelectorAll("details").forEach((details, at) => {
-      if (at < opened.length) details.open = opened[at];
-    });
+    for (const details of next.querySelectorAll("details")) {
+      details.open = opened.get(nameOf(details.firstElementChild)) ?? details.open;
+    }
     prepare(next);
+    const same = active && [...next.querySelectorAll(FOCUSABLE)].find((each) => nameOf(each) === nameOf(active));
     old.replaceWith(next);
-    if (place >= 0) next.querySelectorAll(selector)[place]?.focus({ preventScroll: true });
+    same?.focus({ preventScroll: true });
     next.classList.add("changed");
   }
 
@@ -214,9 +236,6 @@
   }
 
   prepare(document);
-  for (const select of document.querySelectorAll(".filters select")) {
-    select.addEventListener("change", () => select.form.requestSubmit());
-  }
   if (view !== "fleet" && view !== "node") return;
   setInterval(() => updateAges(document), AGES);
   setInterval(() => {
