@@ -127,8 +127,9 @@ def test_the_longest_resting_connection_makes_room_and_is_told(root: Path, tmp_p
         half.socket.sendall(b"GET /netboot.ipxe HTTP/1.1\r\n")
         wait_until(half.is_read, "the server has half a request, and it rests")
         silent = server.connect()
-        for number in range(2):
-            with Client(server.port, source=f"127.0.7.{number + 1}") as client:
+        with contextlib.ExitStack() as stack:
+            for number in range(2):  # both stay: where one has gone, nobody has to make room for the next
+                client = stack.enter_context(Client(server.port, source=f"127.0.7.{number + 1}"))
                 assert client.request("/netboot.ipxe").status == 200
         assert kept_alive.read() == b""
         status, headers = half.read_header()
