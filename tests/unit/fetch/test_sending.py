@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.depots import serve_site, start_web_store
+from support.depots import start_web_store
 from support.fetching import RETRY
 from support.forge import redirect, start_forge, status
 
@@ -15,8 +14,6 @@ from ectools.fetch.sending import send
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from support.depots import SiteRequest
 
 pytestmark = pytest.mark.usefixtures("no_proxies")
 
@@ -32,60 +29,6 @@ def test_a_file_is_streamed_and_an_answer_read(tmp_path: Path) -> None:
         assert send(client, "HEAD", f"{store.url}/a", accept=(200,)).data == b""
         with pytest.raises(FetchError, match="status 404"):
             send(client, "GET", f"{store.url}/b", accept=(200,))
-
-
-@dataclass
-class Refusing:
-    """A server that answers everything so."""
-
-    status: int
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    url: str = ""
-
-    def answer(self, request: SiteRequest, body: bytes) -> None:
-        request.reply(self.status, self.body, self.headers)
-
-
-SKEWED = (
-    b"<Error><Code>RequestTimeTooSkewed</Code><AWSAccessKeyId>hidden-key</AWSAccessKeyId>"
-    b"<StringToSign>hidden-key</StringToSign></Error>"
-)
-
-
-@pytest.mark.parametrize(
-    ("answer", "said", "hint"),
-    [
-        (Refusing(403, SKEWED), "may not write this (status 403): RequestTimeTooSkewed", "clock right"),
-        (Refusing(400, b"<Code>ExpiredToken</Code>"), "status 400: ExpiredToken", "fetch a new one"),
-        (
-            Refusing(301, b"<Code>PermanentRedirect</Code>", {"x-amz-bucket-region": "eu-west-1"}),
-            "PermanentRedirect, the bucket is in the region eu-west-1",
-            "region=NAME",
-        ),
-        (Refusing(413, b'{"message": "quota\\u001b[1m exceeded"}'), "status 413: quota [1m exceeded", None),
-        (Refusing(400, b'{"errors": [{"code": "DENIED"}]}'), "status 400: DENIED", None),
-        (Refusing(400, b'{"message": "hidden-key is none"}'), "/a: status 400", None),
-        (Refusing(400, b'{"message": ["hidden-key"]}'), "/a: status 400", None),
-        (Refusing(400, b"x" * 100_000), "/a: status 400", None),
-        (Refusing(403, b"", {"x-ratelimit-remaining": "0"}), "limit of requests is used up", None),
-        (
-            Refusing(403, b"", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "99999999999"}),
-            "it asks to wait",
-            None,
-        ),
-    ],
-)
-def test_why_it_is_refused_is_said_and_no_secret(answer: Refusing, said: str, hint: str | None) -> None:
-    with serve_site(answer):
-        client = HttpClient(
-            answer.url, authorization="token hidden-key", retry=replace(RETRY, longest_retry_after=1)
-        )
-        with pytest.raises(FetchError) as caught:
-            send(client, "PUT", f"{answer.url}/a", body=b"", accept=(201,))
-    assert said in caught.value.message
-    assert (hint or "") in (caught.value.hint or "")
-    assert "hidden" not in caught.value.render()
 
 
 def test_a_redirect_is_not_followed_and_what_fails_for_now_is_tried_again() -> None:
