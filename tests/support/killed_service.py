@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from support.begun_boots import begin_boot
 from support.fleet_api import MemoryStore
 from support.fleets import make_fleet
 from support.rollout_fleet import BEFORE, TARGET, Behaviour
@@ -178,16 +179,7 @@ class KilledService:
         await self.rollouts.offer(_GROUP, node.name)
         release = self.live.assign(self.fleet.nodes[node.name]).release
         assert release is not None
-        _, token = await self.boots.begin(
-            machine=f"serial {node.name}",
-            node=node.name,
-            group=_GROUP,
-            release=release,
-            tag=None,
-            system="s",
-            client="192.0.2.1",
-            within=self.plan.within,
-        )
+        _, token = await begin_boot(self.boots, node.name, release, group=_GROUP, within=self.plan.within)
         node.runs, node.token = release, token
         if release == TARGET:
             assert not had_ended or self.kept.state == "done", "it was given out after the stop"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from support.begun_boots import begin_boot
 from support.fleet_api import MemoryStore, make_boot
 from support.fleets import make_fleet
 from support.shared_stores import until
@@ -126,16 +127,7 @@ def test_who_asks_one_host_alone_is_not_off_for_another_one_or_after_a_start() -
         store, now = MemoryStore(), [100.0]
         boots = BootRegister(MemoryStore(), clock=lambda: now[0])
         for node in NODES:
-            _, token = await boots.begin(
-                machine=f"serial {node}",
-                node=node,
-                group="g",
-                release="old",
-                tag=None,
-                system="s",
-                client=None,
-                within=600,
-            )
+            _, token = await begin_boot(boots, node, "old")
             await boots.report(token, NodeStage.UP, NodeReport(release="old"))
         now[0] += 10 * PLAN.off_after
         one = Host(store, boots.latest, now)
@@ -145,16 +137,7 @@ def test_who_asks_one_host_alone_is_not_off_for_another_one_or_after_a_start() -
             boots.note_asking(boots.latest[node], period=60.0)
         await one.rollouts.offer("g", "n1")
         now[0] += 100
-        _, token = await boots.begin(
-            machine="serial n1",
-            node="n1",
-            group="g",
-            release="new",
-            tag=None,
-            system="s",
-            client=None,
-            within=600,
-        )
+        _, token = await begin_boot(boots, "n1", "new")
         await boots.report(token, NodeStage.UP, NodeReport(release="new"))
         two = Host(store, boots.latest, now)  # or the same one, started anew
         await two.rollouts.load()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from multidict import CIMultiDict, MultiDict
+from support.begun_boots import begin_boot
 from support.fleet_api import Api
 from support.staged import make_release, make_systems, put_release
 
@@ -81,16 +82,7 @@ class World:
         return self.release.id
 
     async def begin(self, node: str = "a", *, system: str = "release") -> tuple[NodeBoot, str]:
-        return await self.boots.begin(
-            machine=f"serial {node}",
-            node=node,
-            group="runners",
-            release="sha256-" + "0" * 32,
-            tag=None,
-            system=system,
-            client="192.0.2.1",
-            within=600,
-        )
+        return await begin_boot(self.boots, node, "sha256-" + "0" * 32, group="runners", system=system)
 
     async def ask(self, token: str, *, method: str = "GET", **query: str) -> list[str]:
         """The answer's lines."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from multidict import CIMultiDict, MultiDict
+from support.begun_boots import begin_boot
 from support.fleet_api import CURRENT, NOW, PREVIOUS, Api
 from support.fleets import make_fleet
 
@@ -69,16 +70,7 @@ class World:
 
     async def boot(self, node: str | None, release: str = PREVIOUS.id) -> str:
         """The token of a boot that has begun."""
-        _, token = await self.boots.begin(
-            machine=f"serial {node}",
-            node=node,
-            group="runners",
-            release=release,
-            tag=None,
-            system="s",
-            client="192.0.2.1",
-            within=600,
-        )
+        _, token = await begin_boot(self.boots, node, release, group="runners")
         return token
 
     async def ask(self, token: str, *, method: str = "GET", **query: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.begun_boots import begin_boot
 from support.fleets import make_fleet
 from support.staged import make_release, put_release
 
@@ -36,16 +37,7 @@ FLEET = make_fleet(
 
 async def report(boots: BootRegister, node: str, release: str, *, healthy: bool) -> None:
     """A boot of a node, from its script to its report."""
-    _, token = await boots.begin(
-        machine=f"serial S-{node}",
-        node=node,
-        group="g",
-        release=release,
-        tag=None,
-        system="s",
-        client="192.0.2.1",
-        within=600,
-    )
+    _, token = await begin_boot(boots, node, release, machine=f"serial S-{node}")
     await boots.report(token, NodeStage.UP, NodeReport(release=release, healthy=healthy))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from multidict import CIMultiDict, MultiDict
+from support.begun_boots import begin_boot
 from support.desk_site import DeskSite, run_at_desk
 from support.fleets import make_fleet
 from support.staged import make_release, put_release
@@ -84,15 +85,8 @@ class Site(DeskSite):
 
     async def run_in_health(self, node: str, release: Release) -> None:
         """A boot that has ended well, before."""
-        _, token = await self.boots.begin(
-            machine=f"serial S-{node}",
-            node=node,
-            group="g",
-            release=release.id,
-            tag=None,
-            system="release",
-            client=None,
-            within=600,
+        _, token = await begin_boot(
+            self.boots, node, release.id, system="release", machine=f"serial S-{node}"
         )
         await self.boots.report(token, NodeStage.UP, NodeReport(release=release.id))
 

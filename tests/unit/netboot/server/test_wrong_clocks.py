@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.begun_boots import begin_boot
 from support.fleets import make_fleet
 from support.nats_servers import NatsServer, Wire, start_nats
 from support.shared_stores import until
@@ -86,16 +87,7 @@ class Host:
 
     async def begin(self, node: str, *, within: float = WITHIN) -> str:
         """A node asks this host; its token."""
-        _, token = await self.boots.begin(
-            machine=f"serial {node}",
-            node=node,
-            group="g",
-            release="new",
-            tag=None,
-            system="s",
-            client=None,
-            within=within,
-        )
+        _, token = await begin_boot(self.boots, node, "new", within=within)
         return token
 
     async def look(self) -> None:
