@@ -69,7 +69,9 @@ def test_whoever_has_found_a_vulnerability_is_led_away_from_the_public_issues() 
 def test_a_workflow_runs_what_contributing_names_and_ends(path: Path) -> None:
     workflow = read(path)
     # YAML 1.1 reads the key `on` as true.
-    assert set(workflow) == {"name", True, "jobs"}
+    assert set(workflow) - {"concurrency"} == {"name", True, "jobs"}
+    # A forge that knows of it lets one run at a time; what one has half published is not to be cut off.
+    assert workflow.get("concurrency", {}).get("cancel-in-progress", False) is False
     for job in workflow["jobs"].values():
         assert set(job) == {"runs-on", "timeout-minutes", "container", "steps"}
         checkout, *steps = job["steps"]
