@@ -7,8 +7,8 @@ acted upon:
 given it have said how they are: so a release that fails reaches the canaries and one wave more at the most. *
 ``taken`` and ``failed`` only grow; an end is never left, and at an end other than DONE all nodes go back. * A
 node is given the release when it asks, and never unasked: who is off takes no place of a wave. * Who is held,
-or no node of the group any more, is neither waited for nor late: what it has said counts, and silence says
-nothing. Where all who were given the release are such, others get their places.
+or no node of the group any more, is neither late nor waited for, but where it boots the release already: how
+that boot ends is known by itself. Where all who were given the release are such, others get their places.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def offer(rollout: Rollout, node: str, known: Known) -> Rollout:
     """
     if rollout.state is not RolloutState.RUNNING or node in rollout.taken or node not in known.nodes:
         return rollout
-    if count_places(rollout, known.nodes.__contains__) >= rollout.plan.quota(rollout.wave, len(known.nodes)):
+    if count_places(rollout, _build_is_here(rollout, known)) >= _find_quota(rollout, known):
         return rollout
     return replace(rollout, taken={**rollout.taken, node: known.now})
 
@@ -75,7 +75,7 @@ def offer(rollout: Rollout, node: str, known: Known) -> Rollout:
 def count_places(rollout: Rollout, is_here: Callable[[str], bool]) -> int:
     """How many places of the waves are taken: none where all who have one are away, and have said nothing.
 
-    ``is_here`` says whether a node is one of ``Known.nodes``.
+    ``is_here`` says whether a node is one of ``Known.nodes``, or boots the release.
     """
     judged = rollout.healthy | rollout.failed.keys()
     return len(rollout.taken) if any(node in judged or is_here(node) for node in rollout.taken) else 0
@@ -83,7 +83,27 @@ def count_places(rollout: Rollout, is_here: Callable[[str], bool]) -> int:
 
 def list_under_way(rollout: Rollout, known: Known) -> list[str]:
     """Who is under way and waited for, in the order in which they were given the release."""
-    return [node for node in rollout.under_way if node in known.nodes]
+    is_here = _build_is_here(rollout, known)
+    return [node for node in rollout.under_way if is_here(node)]
+
+
+def _build_is_here(rollout: Rollout, known: Known) -> Callable[[str], bool]:
+    def is_here(node: str) -> bool:
+        since = rollout.taken.get(node)
+        return node in known.nodes or (
+            since is not None
+            and any(
+                boot.state is BootState.BOOTING and _is_of(boot, rollout.plan.target, since=since)
+                for boot in known.boots.get(node, ())
+            )
+        )
+
+    return is_here
+
+
+def _find_quota(rollout: Rollout, known: Known) -> int:
+    """How many may have the release: of those who have a place all count, wherever they are by now."""
+    return rollout.plan.quota(rollout.wave, len(known.nodes | rollout.taken.keys()))
 
 
 def decide(rollout: Rollout, known: Known) -> Rollout:
@@ -97,14 +117,25 @@ def decide(rollout: Rollout, known: Known) -> Rollout:
     if len(judged.failed) > judged.plan.max_failures:
         count = len(judged.failed)
         return _stop(judged, known, "1 node has failed" if count == 1 else f"{count} nodes have failed")
-    places = count_places(judged, known.nodes.__contains__)
+    places = count_places(judged, _build_is_here(judged, known))
+    if not places and _is_forlorn(judged, known):
+        return _stop(
+            judged, known, "all who were given the release are held, or gone, and nobody is left to ask"
+        )
     is_settled = places and not list_under_way(judged, known)
     if not is_settled or judged.state is RolloutState.PAUSED:
         return judged
     if not judged.healthy:
         return _stop(judged, known, "of those that were given the release none is healthy")
-    is_full = places >= judged.plan.quota(judged.wave, len(known.nodes))
+    is_full = places >= _find_quota(judged, known)
     return _go_on(judged, known) if is_full or not list_awaited(judged, known) else judged
+
+
+def _is_forlorn(rollout: Rollout, known: Known) -> bool:
+    """Whether nobody can go on with it, for as long as anybody is waited for."""
+    if known.nodes or not rollout.taken:
+        return False
+    return min(known.now - max(rollout.taken.values()), known.listened) > rollout.plan.off_after
 
 
 def list_awaited(rollout: Rollout, known: Known) -> list[str]:

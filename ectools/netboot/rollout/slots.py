@@ -76,8 +76,7 @@ class GroupSlots:
             return _Held({**here, holder: self._clock()}, nodes)
 
         def _has_left(name: str, held: _Held) -> bool:
-            found = find_group(name)
-            return name in held.nodes if found is None else found != group
+            return name in held.nodes and find_group(name) != group
 
         return await self._change(group, change)
 

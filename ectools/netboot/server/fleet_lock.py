@@ -20,8 +20,9 @@ from ectools import log
 from ectools.errors import show_list
 from ectools.netboot.http.slots import share_of
 from ectools.netboot.http.webroot import RejectedError
-from ectools.netboot.rollout.slots import SlotsTakenError
+from ectools.netboot.rollout.slots import SLOTS, SlotsTakenError
 from ectools.netboot.server.rate_limit import RateLimit
+from ectools.netboot.state.entries import is_key
 from ectools.netboot.state.interface import StateError
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class FleetLock:
                     _reject(404, "unknown_group", f"{group[:80]}: the fleet has no such group with slots")
                 changed = await self._slots.take(group, holder, most=most, find_group=self._find_group)
             else:
+                if not is_key(SLOTS + group):
+                    _reject(404, "unknown_group", f"{group[:80]}: the fleet has no such group")
                 changed = await self._free(group, holder)
                 if not changed and found is None:
                     _reject(404, "unknown_group", f"{group[:80]}: the fleet has no such group")

@@ -140,7 +140,8 @@ class _Boot:
             is_shared=plan.shared is not None,
             clock=clock,
             knows_time=knows_time,
-            is_cut_off=self._records.is_cut_off,
+            # What was said to nobody who knew the boot counts for nothing.
+            is_cut_off=lambda: self._records.is_cut_off() or not self._records.boots.is_loaded,
             ticks=time.monotonic,
             jobs=self._jobs,
         )
