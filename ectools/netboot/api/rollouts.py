@@ -117,9 +117,11 @@ class RolloutRoutes:
             )
         staged = await self._view.releases.list(fresh=True)
         # A rollout that is done has left the group with another release than the fleet says.
-        # Where that is not staged any more, what the fleet says is what there is to go back to.
+        # Where that is staged no more, and nobody runs it, it goes back to what the fleet says.
         standing = self._rollouts.find_standing(group_name)
-        is_there = standing is not None and choose_staged(staged, standing) is not None
+        is_there = standing is not None and (
+            choose_staged(staged, standing) is not None or self._rollouts.is_run(group_name, standing)
+        )
         now = standing if is_there else group.wanted
         target = _need_staged(staged, wanted)
         if group.system is not None and group.system not in target.systems:

@@ -266,7 +266,7 @@ def _go_on(rollout: Rollout, known: Known) -> Rollout:
 
 def _stop(rollout: Rollout, known: Known, reason: str) -> Rollout:
     told = show_list([f"{node}: {why}" for node, why in rollout.failed.items()], joint="; ")
-    why = f"{reason} ({told})" if told else reason
+    why = f"{reason} ({told})" if rollout.failed else reason
     return _end(rollout, RolloutState.STOPPED, why=why, now=known.now)
 
 

@@ -123,6 +123,15 @@ class LiveRollouts:
             return None
         return find_led_release(rollout, "")  # at an end, all have the same
 
+    def is_run(self, group: str, release_id: str) -> bool:
+        """Whether the newest boot of a node of the group is of a release."""
+        latest = self._latest()
+        return any(
+            boot.release == release_id
+            for node in self._members.list_all(group)
+            if (boot := latest.get(node)) is not None
+        )
+
     def find_led(self, group: str) -> list[str] | None:
         """The ids of what a rollout leads the group's nodes to; None: they boot what the fleet says."""
         rollout = self.rollouts.get(group)

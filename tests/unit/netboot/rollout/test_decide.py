@@ -257,6 +257,29 @@ def test_who_is_held_is_not_late_and_another_gets_its_place() -> None:
     assert set(decide(both, replace(again, now=1401.0)).failed) == {"a"}
 
 
+def test_who_boots_the_release_while_it_is_held_is_waited_for() -> None:
+    """An operator holds one that hangs, to look at it: that opens no wave, and its boot ends by itself."""
+    rollout = replace(start_rollout(PLAN), wave=1, taken={"a": 0.0, "b": 1.0}, healthy=frozenset("a"))
+    boots = {"a": [(1.0, BootState.HEALTHY)], "b": [(2.0, BootState.BOOTING)]}
+    held = known(nodes="acdefgh", now=60.0, **boots)
+    assert list_under_way(rollout, held) == ["b"]
+    assert decide(rollout, held) is rollout
+    # Long after its time: it is its boot that has failed, and not its silence.
+    assert decide(rollout, replace(held, now=5000.0)) is rollout
+    ended = decide(rollout, known(nodes="acdefgh", now=700.0, **{**boots, "b": [(2.0, BootState.FAILED)]}))
+    assert set(ended.failed) == {"b"}
+
+
+def test_where_nobody_is_left_it_ends_after_as_long_as_anybody_is_waited_for() -> None:
+    rollout = take(start_rollout(PLAN), "a", 0.0)
+    assert decide(rollout, known(nodes="", now=PLAN.off_after)) is rollout
+    ended = decide(rollout, known(nodes="", now=PLAN.off_after + 1))
+    assert (ended.state, ended.why) == (
+        RolloutState.STOPPED,
+        "all who were given the release are held, or gone, and nobody is left to ask",
+    )
+
+
 def test_what_who_is_held_has_said_counts() -> None:
     rollout = take(start_rollout(PLAN), "a", 0.0)
     bad = decide(rollout, known(nodes="bcd", now=5.0, a=[(1.0, BootState.FAILED)]))

@@ -108,6 +108,24 @@ def test_a_slot_is_given_back_wherever_it_was_taken(fleet: Any) -> None:
     assert world.post(PRE_REBOOT, ask("b")) == b""
 
 
+def test_a_lock_of_the_whole_site_holds_for_nodes_of_other_groups() -> None:
+    world = World()
+    world.fleet = make_fleet(
+        groups={"site": {"slots": 1}, "runners": {}, "workers": {}},
+        nodes={name: {"group": f"{name}s", "match": {"serial": name}} for name in ("runner", "worker")},
+    )
+    assert world.post(PRE_REBOOT, ask("runner", "site")) == b""
+    for name in ("worker", "stranger"):
+        world.refuse(409, "all_slots_taken", PRE_REBOOT, ask(name, "site"))
+    assert world.post(STEADY_STATE, ask("runner", "site")) == b""
+    assert world.post(PRE_REBOOT, ask("worker", "site")) == b""
+
+
+@pytest.mark.parametrize("group", ["a b", "", "x" * 3000])
+def test_a_group_that_none_can_be_is_not_known(group: str) -> None:
+    World().refuse(404, "unknown_group", STEADY_STATE, ask("a", group))
+
+
 def test_a_group_that_is_gone_frees_what_it_gave_and_is_not_known_otherwise() -> None:
     world = World()
     world.post(PRE_REBOOT, ask("x"))
