@@ -72,6 +72,7 @@ class LiveFleet:
         self._added: dict[str, AddedNode] = {}
         self._overrides: dict[str, NodeOverride] = {}
         self._revisions: dict[str, int] = {}
+        self._is_loaded = False
         self._nameless: set[str] = set()
         self._changing = asyncio.Lock()
         self._unreadable = UnreadableLog()
@@ -171,9 +172,13 @@ class LiveFleet:
         orders = ((name, override.once) for name, override in self._overrides.items())
         return {name: once for name, once in orders if once is not None and once.given is not None}
 
-    def list_ordered_releases(self) -> frozenset[str]:
-        """The tags or ids of the releases that nodes of the fleet are to boot once, and have not yet."""
-        orders = (override.once for name, override in self._overrides.items() if name in self.fleet.nodes)
+    def list_ordered_releases(self) -> frozenset[str] | None:
+        """The tags or ids of the releases that nodes are to boot once, and have not yet; also of nodes that a file
+        which is being edited lacks. None: that is not known as yet.
+        """
+        if not self._is_loaded:
+            return None
+        orders = (override.once for override in self._overrides.values())
         return frozenset(once.release for once in orders if once is not None and once.release is not None)
 
     async def note_given(self, name: str, once: BootOnce, *, boot_id: str | None) -> None:
@@ -262,6 +267,7 @@ class LiveFleet:
                         name = key.removeprefix(prefix)
                         adopt(name, entry)
                         changed.add(name)
+            self._is_loaded = True
             self._join()
             self._warn_of_nameless()
         for name in changed:

@@ -119,11 +119,12 @@ class RolloutService:
         collected.
         """
         async with self._keeping:
-            led, now = self.rollouts.list_needed(), time.monotonic()
-            if led is None:  # whatever is kept stays so
+            led, named = self.rollouts.list_needed(), self._fleet.list_ordered_releases()
+            if led is None or named is None:  # whatever is kept stays so
                 return
+            now = time.monotonic()
             self._beginning = {name: until for name, until in self._beginning.items() if until > now}
-            ordered = [await self._find_release(name) for name in sorted(self._fleet.list_ordered_releases())]
+            ordered = [await self._find_release(name) for name in sorted(named)]
             needed = led | self._beginning.keys() | {each for each in ordered if each is not None}
             if needed == self._needed:
                 return

@@ -134,8 +134,10 @@ def test_its_releases_are_kept_while_it_needs_them(tmp_path: Path, monkeypatch: 
         service = RolloutService(store, fleet=live, boots=BootRegister(store), releases=releases)
         mark(releases.led_dir, one)
         await service._keep_needed()
-        assert releases.list_led() == {one}  # the store was not read yet: nothing is taken away
         await service.load()
+        await service._keep_needed()
+        assert releases.list_led() == {one}  # not all of the store was read yet: nothing is taken away
+        await live.load()
         for release in (one, two):
             await service.keep(release)
         async with service.running(), asyncio.timeout(60):
@@ -176,6 +178,7 @@ def test_what_a_node_is_to_boot_once_is_kept_until_it_has(tmp_path: Path) -> Non
         live.set_base(FLEET, Roster(FLEET), where="fleet.toml")
         service = RolloutService(store, fleet=live, boots=BootRegister(store), releases=releases)
         await service.load()
+        await live.load()
         node = next(iter(FLEET.nodes))
         for name in (release.id, release.tag):
             await live.boot_once(node, NodeTarget.NETWORK, by=None, release=name)
