@@ -173,8 +173,9 @@ class LiveFleet:
         return {name: once for name, once in orders if once is not None and once.given is not None}
 
     def list_ordered_releases(self) -> frozenset[str] | None:
-        """The tags or ids of releases that nodes are to boot once, and have not yet; also of nodes that a file
-        which is being edited lacks. None: that is not known as yet.
+        """The tags or ids of releases that nodes are to boot once, and have not yet; None: not known as yet.
+
+        Also of nodes that the fleet lacks, because its file is being edited.
         """
         if not self._is_loaded:
             return None
