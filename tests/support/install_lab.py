@@ -31,11 +31,21 @@ ESP_MIB = 32
 
 # A toplevel as far as an installation looks at it. Its boot loader is a file.
 _SYSTEM = """
-{ version, busybox }:
+{ version, busybox, parts ? "0", bytes ? "0" }:
+let
+  # What its closure has besides.
+  part = number: derivation {
+    name = "part-${toString number}-of-${version}";
+    system = builtins.currentSystem;
+    builder = "/bin/sh";
+    args = [ "-c" "PATH=/bin:/usr/bin; mkdir $out; head -c ${bytes} /dev/urandom > $out/content" ];
+  };
+in
 derivation {
   name = "nixos-system-test-${version}";
   system = builtins.currentSystem;
   busybox = builtins.path { path = busybox; name = "busybox"; };
+  parts = builtins.genList part (builtins.fromJSON parts);
   builder = "/bin/sh";
   args = [ "-c" ''
     PATH=/bin:/usr/bin
@@ -56,6 +66,7 @@ derivation {
     echo ${version} > /boot/loader/entry
     END
     head -c 3000000 /dev/urandom > $out/content
+    echo $parts > $out/parts
     echo x86_64-linux > $out/system
   '' ];
 }
@@ -74,12 +85,15 @@ def require_install_tools() -> None:
     )
 
 
-def build_system(directory: Path, version: str) -> Installable:
-    """A system of that version, in a release of its own."""
+def build_system(directory: Path, version: str, *, parts: int = 0, part_bytes: int = 0) -> Installable:
+    """A system of that version, in a release of its own. ``parts``: store paths of its closure, of random
+    bytes.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     expression = directory / "system.nix"
     expression.write_text(_SYSTEM)
-    return build_installable(expression, version, kernel=b"kernel")
+    more = {"parts": str(parts), "bytes": str(part_bytes)}
+    return build_installable(expression, version, kernel=b"kernel", **more)
 
 
 @dataclass
