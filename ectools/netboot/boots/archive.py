@@ -87,7 +87,7 @@ class BootArchive:
     async def list_strays(
         self, subjects: Iterable[str], *, before: float, unreadable_before: float
     ) -> Mapping[str, int]:
-        """The digests of all other subjects whose newest boot was last changed before that time → its revision.
+        """Other subjects whose newest boot was last changed before that time: their digests → its revision.
 
         What cannot be read may be of a later version of this program, and has another time.
         """

@@ -85,7 +85,7 @@ def encode_update(update: BootUpdate) -> dict[str, Any]:
     is_same = update.step is UpdateStep.SAME
     return {
         "release": update.release,
-        # To a version that does not know it, and reads no boot that has another step, it is the last of those.
+        # To a version before, which reads no boot with a step that it does not know, the last of its own.
         "step": (UpdateStep.ENTRY if is_same else update.step).value,
         "at": update.at,
         "error": update.error,

@@ -118,7 +118,7 @@ def describe_fault(boot: NodeBoot) -> str | None:
 
 
 def _is_out_of_turn(install: BootInstall, step: InstallStep) -> bool:
-    """Whether it is past a step. Where it begins anew, it says so. One that is unknown is a later version's."""
+    """Whether it is past a step. Where it begins anew, it says so. None: a later version has put it."""
     return install.step is not None and INSTALL_STEPS.index(step) < INSTALL_STEPS.index(install.step)
 
 
