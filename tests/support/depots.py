@@ -104,6 +104,10 @@ class WebStore:
     puts: list[str] = field(default_factory=list)
     conflicts: int = 0
     """So many PUTs are answered by 409, and not done."""
+    held: frozenset[str] = frozenset()
+    """Paths whose PUTs are all answered so."""
+    refused_by: int = 412
+    """The status of a PUT whose condition is false."""
     hides: bool = False
     """What is not there is answered by 403, as Amazon does to who may not list."""
     broken: int = 0
@@ -136,11 +140,11 @@ class WebStore:
 
     def _put(self, request: SiteRequest, path: str, body: bytes) -> int:
         there = self.objects.get(path)
-        if self.conflicts:
-            self.conflicts -= 1
+        if self.conflicts or path in self.held:
+            self.conflicts = max(0, self.conflicts - 1)
             return 409
         if "If-None-Match" in self.heeds and request.headers.get("If-None-Match") and there is not None:
-            return 412
+            return self.refused_by
         self.objects[path] = body
         self.puts.append(path)
         return 201 if there is None else 204

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class DeskSite:
-    """A boot server's state in ``directory``. ``reopen`` is its next start; ``down``: nothing can be written.
+    """A boot server's state in ``directory``. ``reopen`` is its next start; ``down``: nothing can be written,
+    ``is_readable``: what was kept is read at a start.
 
     Who tests a desk says in ``open_desk`` how that is made, and in ``document`` which fleet there is.
     """
@@ -30,6 +31,7 @@ class DeskSite:
         self.directory = directory
         self.now = 10_000.0
         self.down = False
+        self.is_readable = True
 
     def open_desk(self) -> None:
         raise NotImplementedError
@@ -46,10 +48,12 @@ class DeskSite:
 
         self.store.put = maybe  # type: ignore[method-assign]
         self.boots = BootRegister(self.store, clock=lambda: self.now)
-        await self.boots.load()
+        if self.is_readable:
+            await self.boots.load()
         self.fleet = LiveFleet(self.store, clock=lambda: self.now)
         self.set_fleet(self.document)
-        await self.fleet.load()
+        if self.is_readable:
+            await self.fleet.load()
         self.open_desk()
 
     def set_fleet(self, document: dict[str, Any]) -> None:

@@ -8,15 +8,17 @@ with the time: ids are in the order of time, and lead to their boot.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from typing import TYPE_CHECKING
 
 from ectools.netboot.boots.encode import decode_boot, encode_boot
+from ectools.netboot.state.interface import StateConflictError, StateUnreachableError
 from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.state.interface import StateEntry, StateStore
@@ -67,17 +69,25 @@ class BootArchive:
 
     async def forget(self, subject: str) -> None:
         """All boots of a subject."""
-        await self.drop(_digest(subject))
-
-    async def drop(self, digest: str) -> None:
-        """All boots of the subject that has this digest."""
+        digest = _digest(subject)
         await self._store.delete(f"latest/{digest}")
+        await self._drop_earlier(digest)
+
+    async def drop(self, digest: str, revision: int) -> None:
+        """All boots of the subject that has this digest, unless its newest one has been changed since it was
+        at that revision, by any host. Where those cannot be reached that share the store, they stay.
+        """
+        with contextlib.suppress(StateConflictError, StateUnreachableError):
+            await self._store.delete(f"latest/{digest}", expected=revision)
+            await self._drop_earlier(digest)
+
+    async def _drop_earlier(self, digest: str) -> None:
         await self._store.prune(f"boots/{digest}/", before=float("inf"))
 
     async def list_strays(
         self, subjects: Iterable[str], *, before: float, unreadable_before: float
-    ) -> Sequence[str]:
-        """The digests of all other subjects whose newest boot was last changed before that time.
+    ) -> Mapping[str, int]:
+        """Other subjects whose newest boot was last changed before that time: their digests → its revision.
 
         What cannot be read may be of a later version of this program, and has another time.
         """
@@ -85,11 +95,12 @@ class BootArchive:
         known = {f"latest/{_digest(each)}" for each in subjects}
         others = [each for each in entries if each.key not in known and each.changed < before]
 
-        def choose() -> list[str]:
-            gone = [
-                each for each in others if each.changed < unreadable_before or self._decode(each) is not None
-            ]
-            return [each.key.removeprefix("latest/") for each in gone]
+        def choose() -> dict[str, int]:
+            return {
+                each.key.removeprefix("latest/"): each.revision
+                for each in others
+                if each.changed < unreadable_before or self._decode(each) is not None
+            }
 
         return await asyncio.to_thread(choose)
 

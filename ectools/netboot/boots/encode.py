@@ -1,6 +1,7 @@
 """Boots as JSON, as they stand in the store: ``NodeBoot`` → a mapping, and back.
 
-What a later version has added is ignored, and what an earlier one did not have is the model's default.
+What a later version has added is ignored, and what an earlier one did not have is the model's default: also
+a step that is unknown. A state that is unknown is none of a boot, which cannot be judged without.
 """
 
 from __future__ import annotations
@@ -81,7 +82,15 @@ def encode_install(install: BootInstall) -> dict[str, Any]:
 
 
 def encode_update(update: BootUpdate) -> dict[str, Any]:
-    return {"release": update.release, "step": update.step.value, "at": update.at, "error": update.error}
+    is_same = update.step is UpdateStep.SAME
+    return {
+        "release": update.release,
+        # To a version before, which reads no boot with a step that it does not know, the last of its own.
+        "step": (UpdateStep.ENTRY if is_same else update.step).value,
+        "at": update.at,
+        "error": update.error,
+        **({"same": True} if is_same else {}),
+    }
 
 
 def decode_boot(raw: Mapping[str, Any]) -> NodeBoot:
@@ -131,17 +140,20 @@ def _decode_install(raw: Mapping[str, Any]) -> BootInstall:
     return BootInstall(
         order=read_text(raw, "order"),
         run=read_text_if_any(raw, "run"),
-        step=None if step is None else InstallStep(step),
+        step=InstallStep(step) if step in list(InstallStep) else None,
         percent=_read_percent(raw, "percent"),
         disk=read_text_if_any(raw, "disk"),
         error=read_text_if_any(raw, "error", most=MAX_LONG_TEXT),
     )
 
 
-def _decode_update(raw: Mapping[str, Any]) -> BootUpdate:
+def _decode_update(raw: Mapping[str, Any]) -> BootUpdate | None:
+    step = read_text(raw, "step")
+    if step not in list(UpdateStep):
+        return None
     return BootUpdate(
         release=read_text(raw, "release"),
-        step=UpdateStep(read_text(raw, "step")),
+        step=UpdateStep.SAME if read_flag(raw, "same") else UpdateStep(step),
         at=read_time(raw, "at"),
         error=read_text_if_any(raw, "error", most=MAX_LONG_TEXT),
     )

@@ -118,9 +118,8 @@ def describe_fault(boot: NodeBoot) -> str | None:
 
 
 def _is_out_of_turn(install: BootInstall, step: InstallStep) -> bool:
-    """Whether it is past a step. Where it begins anew, it says so."""
-    assert install.step is not None  # noqa: S101 - a run has begun
-    return INSTALL_STEPS.index(step) < INSTALL_STEPS.index(install.step)
+    """Whether it is past a step. Where it begins anew, it says so. None: a later version has put it."""
+    return install.step is not None and INSTALL_STEPS.index(step) < INSTALL_STEPS.index(install.step)
 
 
 def _parse_step(text: str | None) -> InstallStep:

@@ -54,11 +54,13 @@ class BootKeeper:
 
         ``before``, ``unreadable_before``: as in ``BootArchive.list_strays``. Raises StateError.
         """
-        strays = await self._archive.list_strays(
+        found = await self._archive.list_strays(
             self._memory.newest, before=before, unreadable_before=unreadable_before
         )
+        strays = list(found.items())
         for start in range(0, len(strays), _AT_ONCE):
-            await asyncio.gather(*(self._archive.drop(each) for each in strays[start : start + _AT_ONCE]))
+            some = strays[start : start + _AT_ONCE]
+            await asyncio.gather(*(self._archive.drop(digest, revision) for digest, revision in some))
 
     async def _forget(self, subjects: Sequence[str]) -> None:
         """These, and not those that come meanwhile: whoever makes up names may be as fast as the disk."""
@@ -70,6 +72,10 @@ class BootKeeper:
             # Who has come again is there anew.
             gone = [self._archive.forget(each) for each in some if each not in memory.newest]
             await asyncio.gather(*gone)
+            for each in some:
+                # It has come meanwhile, and may be gone with what it had before.
+                if (live := memory.newest.get(each)) is not None:
+                    memory.change(live)
 
     async def _put(self, live: LiveBoot) -> None:
         boot, is_newest = live.boot, self._memory.is_newest(live)

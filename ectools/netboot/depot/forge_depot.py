@@ -64,12 +64,13 @@ class ForgeDepot:
                 self.upload(draft, number, file)
             self._check_assets(number, publication)
         except BaseException:
-            self._remove(number)
+            self._remove_draft(number)
             raise
         # From here on it may be seen, whatever becomes of the answer: what may be published is not removed.
         if not self.finish(number, publication.tag):
-            # Where a forge lets there be two drafts of a tag, the second one is told so here.
-            self._remove(number)
+            # Where a forge lets there be two drafts of a tag, the second one is told so here. It may have
+            # been published all the same, beside the one that has the tag, and is nobody else's.
+            self._remove(number, publication.tag)
             return self._compare(publication)
         return True
 
@@ -95,11 +96,28 @@ class ForgeDepot:
         done = self.send("PATCH", f"releases/{number}", {"draft": False}, accept=(200, *REJECTED_CHANGE))
         return done.status == 200
 
-    def _remove(self, number: int) -> None:
+    def _remove_draft(self, number: int) -> None:
         """Remove a draft; what somebody else has finished in between stays."""
         with contextlib.suppress(EcError):
             if find_field(self.get(f"releases/{number}"), "draft", bool, self.where):
-                self.send("DELETE", f"releases/{number}", None, accept=(204, 404))
+                self._delete(number)
+
+    def _remove(self, number: int, tag: str) -> None:
+        """Remove a release of this publisher's, draft or not, whose tag another one has."""
+        try:
+            self._delete(number)
+        except EcError as error:
+            _log.warning(
+                "a release whose tag another one has cannot be removed",
+                forge=self.where,
+                tag=tag,
+                number=number,
+                reason=error.message,
+                hint="delete it by hand: there are two of that tag",
+            )
+
+    def _delete(self, number: int) -> None:
+        self.send("DELETE", f"releases/{number}", None, accept=(204, 404))
 
     def _check_assets(self, number: int, publication: Publication) -> None:
         """Raises DepotError where a file is not there as it was sent.

@@ -20,6 +20,7 @@ import hashlib
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from ectools import log
 from ectools.fetch.client import FetchError, TransientError
 from ectools.fetch.hashing import hash_file
 from ectools.fetch.sending import send
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from ectools.netboot.depot.interface import Publication, PublishedFile
     from ectools.netboot.depot.multipart import MultipartUploads
 
+_log = log.Log(__name__)
+
 _PROBE = "conditional-writes.txt"
 _PROBE_TEXT = b"Whoever publishes asks by this object whether the store heeds If-None-Match.\n"
 _MAX_NEWEST = 32
@@ -55,6 +58,10 @@ _REFUSED = 412
 # collection that it would be in is missing.
 _CONFLICT = 409
 _CONFLICTS = 3
+
+
+class _ConflictError(DepotError):
+    """The server answers 409, however often it is asked."""
 
 
 class ObjectDepot:
@@ -122,7 +129,11 @@ class ObjectDepot:
         if self._read(url, limit=MAX_CHANNEL_BYTES, what=f"the channel {name}") != data:
             raise moved(self.where, name)
         newest = b"%d\n" % number
-        self._put(self._find_newest(name), newest, _hash(newest), {})
+        try:
+            self._put(self._find_newest(name), newest, _hash(newest), {})
+        except _ConflictError as error:
+            # The channel has moved by then, and is looked for from an older number too.
+            _log.info("where a channel is to be looked for is not written anew", reason=error.message)
 
     def _read_newest(self, name: str) -> int:
         """From which move on to look; 0 where none is known."""
@@ -183,13 +194,14 @@ class ObjectDepot:
         return status
 
     def _wait_for_others(self, url: str, conflicts: int) -> None:
-        """Raises DepotError where that was often enough."""
+        """Raises _ConflictError where that was often enough."""
         shown = redact_url(url)
         if conflicts >= min(_CONFLICTS, self.client.retry.attempts):
-            raise DepotError(
+            raise _ConflictError(
                 f"{shown}: the server answers 409, {conflicts} times in a row: nothing is written",
                 hint="WebDAV: is the directory there? it is made by the server's side; S3: other writers "
-                "meet this one: try again",
+                "meet this one: try again. Where the object is there already, a server is to answer 412 to "
+                "If-None-Match (RFC 9110): to one that answers 409 nothing can be published",
             )
         error = TransientError(f"{shown}: other writers meet this one (409)", url=url, status=_CONFLICT)
         self.client.wait(error, conflicts)

@@ -76,6 +76,8 @@ class LiveFleet:
         self._nameless: set[str] = set()
         self._changing = asyncio.Lock()
         self._unreadable = UnreadableLog()
+        self.is_loaded = False
+        """Whether what the store has was read: until then nobody is held, and no credential is known."""
         self.left_out: dict[str, str] = {}
         """Nodes that were added, and contradict what was written since → why."""
         self.on_change: list[Callable[[str], None]] = []
@@ -271,6 +273,7 @@ class LiveFleet:
             self._is_loaded = True
             self._join()
             self._warn_of_nameless()
+            self.is_loaded = True
         for name in changed:
             self._tell(name)
 

@@ -100,6 +100,9 @@ class DiskDesk:
 
     def admit(self, info: RequestInfo) -> None:
         """A body that is about to come. Raises RejectedError: 403, 429, 503."""
+        if not (self._boots.is_loaded and self._live.is_loaded):
+            # Who is refused by mistake comes again late, and a boot that begins now ends none of before.
+            raise RejectedError(503, "what is known of earlier boots is not read as yet; say it again")
         token = _get_one(info, _TOKEN)
         name, client = _get_one(info, _NODE), self._name_client(info)
         install = None if info.segments == _UPDATE else self._find_install(name)
@@ -110,8 +113,6 @@ class DiskDesk:
         if not is_known:
             if not self._strangers.take(share_of(client)):
                 raise RejectedError(429, "too many ask who may not; come later")
-            if info.segments == _UPDATE and not self._boots.is_loaded:
-                raise RejectedError(503, "the token is not known here as yet; ask again")
             if install is not None and install.credential is not None:
                 _tell_refused(name, client)
             raise RejectedError(403, _REFUSED)

@@ -95,9 +95,16 @@ def is_log_long(path: Path) -> bool:
 def cut_log(connection: sqlite3.Connection) -> None:
     """Have the log begin anew, by the connection that writes: nothing is committed meanwhile, nor waits for
     more than what came since the last ``write_back``. A disk that cannot do that is told there.
+
+    While somebody reads (a backup), it stays as it is, and is cut another time: readers are not waited for.
     """
-    with contextlib.suppress(sqlite3.OperationalError):
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    (waits,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        with contextlib.suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {waits}")
 
 
 class _CorruptError(Exception):

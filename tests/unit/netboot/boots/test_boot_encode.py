@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ectools.netboot.boots.encode import decode_boot, encode_boot
-from ectools.netboot.boots.model import BootState, NodeBoot, NodeReport, NodeStage
+from ectools.netboot.boots.installing import InstallWord, advance
+from ectools.netboot.boots.model import (
+    BootInstall,
+    BootState,
+    BootUpdate,
+    InstallStep,
+    NodeBoot,
+    NodeReport,
+    NodeStage,
+    UpdateStep,
+)
 
 TEXT = st.text(max_size=20)
 OPTIONAL = st.none() | TEXT
@@ -46,6 +56,8 @@ BOOTS = st.builds(
     ended=st.none() | TIME,
     store_percent=st.none() | st.integers(0, 100),
     asked=st.none() | st.floats(0, 1e9),
+    update=st.none()
+    | st.builds(BootUpdate, release=TEXT, step=st.sampled_from(UpdateStep), at=TIME, error=OPTIONAL),
 )
 
 
@@ -87,6 +99,46 @@ def test_what_is_no_boot(changed: dict[str, object]) -> None:
     assert decode_boot(encode_boot(boot)) == boot
     with pytest.raises(ValueError, match=r"no boot: "):
         decode_boot(encode_boot(boot) | changed)
+
+
+def test_a_step_of_a_later_version_leaves_the_boot_readable() -> None:
+    boot = NodeBoot(
+        id="a",
+        token_hash="b",
+        machine="c",
+        release="d",
+        system="e",
+        stages=BEGUN,
+        update=BootUpdate(release="d", step=UpdateStep.COPY, at=1.0),
+        install=BootInstall(order="o", run="r", step=InstallStep.COPY, disk="sda"),
+    )
+    raw = encode_boot(boot)
+    raw["update"] |= {"step": "a later step"}
+    raw["install"] |= {"step": "a later step"}
+    decoded = decode_boot(raw)
+    assert decoded.update is None
+    assert decoded.install == BootInstall(order="o", run="r", disk="sda")
+    # The machine goes on with its installation at this host, too.
+    word = InstallWord(run="r", step=InstallStep.LOADER)
+    assert advance(decoded, word).install == BootInstall(
+        order="o", run="r", step=InstallStep.LOADER, disk="sda"
+    )
+    for wrong in ({"step": 3}, {"step": None}, {"same": 1}):
+        with pytest.raises(ValueError, match=r"no boot: "):
+            decode_boot(encode_boot(boot) | {"update": encode_boot(boot)["update"] | wrong})
+
+
+@pytest.mark.parametrize("error", [None, "no room"])
+def test_that_nothing_is_to_be_done_is_read_by_the_version_before(error: str | None) -> None:
+    update = BootUpdate(release="d", step=UpdateStep.SAME, at=1.0, error=error)
+    boot = NodeBoot(id="a", token_hash="b", machine="c", release="d", system="e", stages=BEGUN, update=update)
+    raw = encode_boot(boot)
+    # The steps that it knows: with any other it would read no boot at all.
+    assert raw["update"]["step"] in ("copy", "entry")
+    assert decode_boot(json.loads(json.dumps(raw))) == boot
+    # As it was written for a while.
+    written = {"release": "d", "step": "same", "at": 1.0, "error": error}
+    assert decode_boot(raw | {"update": written}) == boot
 
 
 def test_which_boot_was_before_it_is_kept() -> None:

@@ -522,6 +522,32 @@ def test_what_memory_could_not_hold_to_forget_is_swept(play: Any, monkeypatch: p
     play(story)
 
 
+def test_who_boots_while_strays_are_swept_is_none(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MAX_UNNAMED", 2)
+
+    async def story(case: Case) -> None:
+        for number in range(8):
+            await case.begin(node=None, machine=f"serial {number}", client=f"192.0.2.{number}")
+        listed = archive.BootArchive.list_strays
+        begun = []
+
+        async def list_and_boot(self: archive.BootArchive, *args: Any, **named: Any) -> Any:
+            strays = await listed(self, *args, **named)
+            begun.append(await case.begin(node=None, machine="serial 0", client="192.0.2.9"))
+            return strays
+
+        monkeypatch.setattr(archive.BootArchive, "list_strays", list_and_boot)
+        case.register._memory.forgotten.clear()
+        case.now += STRAY_SECONDS + 1
+        await case.register.prune(days=1, nodes=())
+        assert len(await case.store.list("latest/")) == 3  # what memory had, and has
+        await case.reopen()
+        [(boot, _)] = begun
+        assert case.register.latest["serial 0"].id == boot.id
+
+    play(story)
+
+
 def test_of_one_machine_so_many_boots_are_kept(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MAX_BOOTS", 3)
     monkeypatch.setattr(keeping, "_TRIM_EVERY", 8)

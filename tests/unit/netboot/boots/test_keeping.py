@@ -10,13 +10,14 @@ import pytest
 from support.fleet_api import make_boot
 
 from ectools.netboot.boots import keeping as module
+from ectools.netboot.boots.archive import BootArchive
 from ectools.netboot.boots.keeping import BootKeeper
 from ectools.netboot.boots.memory import BootMemory, LiveBoot
-from ectools.netboot.state.interface import StateError
+from ectools.netboot.state.interface import StateConflictError, StateError, StateUnreachableError
 
 if TYPE_CHECKING:
-    from ectools.netboot.boots.archive import BootArchive
     from ectools.netboot.boots.model import NodeBoot
+    from ectools.netboot.state.interface import StateStore
 
 
 class Archive:
@@ -116,6 +117,36 @@ def test_who_makes_up_names_all_the_time_holds_up_no_turn() -> None:
         assert len(memory.forgotten) == 2
 
     asyncio.run(run())
+
+
+def test_who_comes_while_it_is_forgotten_is_written_anew() -> None:
+    async def run() -> None:
+        archive, memory, keeper = start()
+        memory.forgotten = {"nuc": None}
+
+        async def forget_late(subject: str) -> None:
+            live = begin(memory, 1, subject)
+            await keeper.write([live])
+            assert live.is_kept
+            archive.done.append(("forget", subject))
+
+        archive.forget = forget_late  # type: ignore[method-assign]
+        await keeper.write_all()
+        assert list(memory.unwritten) == ["boot-1"]
+        await keeper.write_all()
+        assert archive.done == [("put", "boot-1", "newest"), ("forget", "nuc"), ("put", "boot-1", "newest")]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("error", [StateConflictError("changed"), StateUnreachableError("away")])
+def test_what_is_not_known_to_be_a_stray_stays_whole(error: StateError) -> None:
+    class Store:
+        async def delete(self, key: str, *, expected: int | None = None) -> None:
+            assert (key, expected) == ("latest/0123", 7)
+            raise error
+
+    asyncio.run(BootArchive(cast("StateStore", Store())).drop("0123", 7))
 
 
 def test_who_has_come_again_is_not_forgotten_and_many_boots_are_trimmed() -> None:

@@ -63,6 +63,26 @@ def test_of_publishers_at_once_one_has_the_tag(forge: GitHubApi, tmp_path: Path)
     assert reopen(forge).publish(one) is False
 
 
+def test_of_two_that_are_published_the_one_without_the_tag_goes(
+    forge: GitHubApi, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = build_publication(tmp_path / "one"), build_publication(tmp_path / "two", text="two")
+    forge.lets_two = True
+    forge.before_finish = [partial(reopen(forge).publish, two)]
+    with pytest.raises(TakenError):
+        reopen(forge).publish(one)
+    [release] = forge.releases.values()
+    assert release["draft"] is False
+    found = reopen(forge).read_file("boot-v1", "release.json", limit=1 << 20)
+    assert found == two.files[-1].path.read_bytes()
+    forge.releases.clear()
+    forge.before_finish = [lambda: (reopen(forge).publish(two), forge.refuses.add("DELETE"))]
+    with pytest.raises(TakenError):
+        reopen(forge).publish(one)
+    assert len(forge.releases) == 2
+    assert "cannot be removed" in caplog.text
+
+
 def test_files_are_sent_to_its_own_host_alone(forge: GitHubApi, tmp_path: Path) -> None:
     forge.uploads_at = "https://uploads.example.org"
     with pytest.raises(DepotError, match="names a host for its files that is not its own"):

@@ -45,6 +45,29 @@ def test_writers_that_meet_try_again_and_a_missing_collection_is_named(tmp_path:
         assert "is the directory there" in str(caught.value.hint)
 
 
+def test_a_server_that_answers_a_condition_by_409_is_told_from_a_missing_directory(tmp_path: Path) -> None:
+    with start_web_store(refused_by=409) as store:
+        with pytest.raises(DepotError, match="answers 409") as caught:
+            open_at(f"{store.url}/boot").publish(build_publication(tmp_path / "one"))
+        hint = str(caught.value.hint)
+        assert "is the directory there" in hint
+        assert "answer 412 to If-None-Match" in hint
+
+
+def test_a_channel_that_has_moved_has_moved_wherever_it_is_looked_for() -> None:
+    with start_web_store() as store:
+        open_at(f"{store.url}/boot").write_channel("stable", b"1", version=None)
+        store.held = frozenset({"/boot/channels/stable/newest"})
+        open_at(f"{store.url}/boot").write_channel("stable", b"2", version="1")
+        assert store.objects["/boot/channels/stable/newest"] == b"1\n"
+        there = open_at(f"{store.url}/boot").read_channel("stable")
+        assert there is not None
+        assert (there.data, there.version) == (b"2", "2")
+        store.held = frozenset()
+        open_at(f"{store.url}/boot").write_channel("stable", b"3", version="2")
+        assert store.objects["/boot/channels/stable/newest"] == b"3\n"
+
+
 def test_a_channel_where_nobody_may_list(tmp_path: Path) -> None:
     with start_web_store(hides=True) as store:
         with pytest.raises(FetchError, match="status 403"):

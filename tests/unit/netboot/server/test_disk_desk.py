@@ -175,6 +175,34 @@ def test_what_cannot_be_kept_is_said_again(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_what_is_not_read_as_yet_refuses_nobody_for_good(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        await site.install("a")
+        second, words = await site.say("a", FIRST)
+        before = site.boots.latest["a"]
+        site.is_readable = False
+
+        async def refused_for_now() -> None:
+            await site.refused(site.say("a", second), 503)
+            await site.refused(site.say("a", "x" * 32), 503)
+            update = {"release": "r2", "step": "copy"}
+            await site.refused(site.post("disk-update", update, token=find_token(words)), 503)
+
+        await site.reopen()
+        await refused_for_now()
+        await site.boots.load()
+        await refused_for_now()  # who is held, and by what it is known, is not read
+        await site.reopen()
+        await site.fleet.load()
+        await refused_for_now()
+        await site.boots.load()
+        assert site.boots.latest == {"a": before}
+        await site.say("a", second)
+        assert (await site.boots.list_boots("a"))[1].state is BootState.ABANDONED
+
+    run(tmp_path, scenario)
+
+
 def test_strangers_are_told_to_come_later(tmp_path: Path) -> None:
     async def scenario(site: Site) -> None:
         statuses = []

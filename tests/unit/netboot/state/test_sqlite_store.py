@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -465,8 +466,16 @@ def test_a_log_that_cannot_be_cut_is_written_on(tmp_path: Path) -> None:
         with contextlib.closing(database.open_database(path)) as other:
             other.execute("BEGIN")
             other.execute("SELECT * FROM entries").fetchall()
-            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("INSERT INTO entries (key, changed, value) VALUES ('a', 0, '{}')")
+            began = time.monotonic()
             database.cut_log(connection)
+            # Who commits is not held up by who reads, and yet waits for who writes.
+            assert time.monotonic() - began < database._BUSY_SECONDS / 2
+            assert path.with_name(f"{path.name}-wal").stat().st_size > 0
+            (waits,) = connection.execute("PRAGMA busy_timeout").fetchone()
+            assert waits == database._BUSY_SECONDS * 1000
+        database.cut_log(connection)
+        assert path.with_name(f"{path.name}-wal").stat().st_size == 0
     assert not database.is_log_long(tmp_path / "nothing")
 
 
