@@ -50,6 +50,13 @@ derivation {
     echo quiet > $out/kernel-params
     echo ${version} > $out/nixos-version
     echo x86_64-linux > $out/system
+    echo '{"org.nixos.systemd-boot": {"sortKey": "nixos"}}' > $out/boot.json
+    if test ${version} = 2; then
+      echo a device tree > $out/board.dtb
+      cat > $out/boot.json <<EOF
+    {"org.nixos.systemd-boot": {"devicetree": "$out/board.dtb"}}
+    EOF
+    fi
     { echo "#!$out/bin/busybox sh"; cat $programPath; } > $out/bin/switch-to-configuration
     chmod 0755 $out/bin/switch-to-configuration
   '' ];
@@ -330,6 +337,11 @@ exit 0
             self.said = done.stdout + done.stderr
         return said.exists() and "reboot" in said.read_text()
 
+    @property
+    def polls(self) -> int:
+        """How often ``follow`` has asked what is next."""
+        return (self.directory / "turns").read_text().splitlines().count("0.05")
+
     def settle(self, verb: str, *, bash_env: Path | None = None) -> subprocess.CompletedProcess[str]:
         """settle-update.sh."""
         return self.run(MODULES / "settle-update.sh", verb, bash_env=bash_env)
@@ -381,7 +393,7 @@ exit 0
             named = {
                 word.rpartition("/")[2]
                 for text in entries.values()
-                for word in re.findall(r"^(?:linux|initrd) (\S+)", text, re.MULTILINE)
+                for word in re.findall(r"^(?:linux|initrd|devicetree) (\S+)", text, re.MULTILINE)
             }
             whole = sorted(path.name for path in (root / profile.lstrip("/")).iterdir())
             return {
