@@ -17,15 +17,8 @@ from support.boot_service import boot_service, stage, write_fleet_settings
 from support.disk_lab import require_lab_tools
 from support.kept_boots import read_boots
 from support.served_rollout import rollout
-from support.update_lab import (
-    MAC,
-    NODE,
-    TRIES,
-    Node,
-    Volumes,
-    build_system,
-    write_cut,
-)
+from support.update_lab import MAC, NODE, TRIES, Node, Volumes, write_cut
+from support.updated_systems import build_system
 
 from ectools.netboot.boots.model import BootState
 from ectools.netboot.release.pins import pin
