@@ -5,7 +5,7 @@
 # and STATE_DIRECTORY. In the latter there are, of this machine alone:
 #
 #   credential   lines of a name and its value: `node`, `url` (the boot server's, by what it has said last), `before` (the one that
-#                it had before, if any) and `token`, which is good for one boot
+#                it had before, until it has answered at `url`) and `token`, which is good for one boot
 #   systems      a line for each system that has come with a release: its store path, and the release's id
 #   pending      the same of a system on trial, and more (settle-update.sh)
 #   fell-back    a system that was to be booted and did not come up, its release, and `unbooted` where nothing has started it;
@@ -70,16 +70,18 @@ compose() {
 }
 
 # status: what the server has answered, 000 where nobody did; text: its answer. It has been somewhere else before, and may be
-# again.
-status='' text=''
+# again; is_there: it has answered where it is said to be.
+status='' text='' is_there=''
 post() {
   local first
+  is_there=yes
   post_to "${credential[url]}"
   first=$status
   if [ "$status" = 200 ] || [ -z "${credential[before]:-}" ]; then return; fi
+  is_there=''
   post_to "${credential[before]}"
-  # What the one says that is asked first counts, where both say no.
-  if [ "$status" != 200 ] && [ "$first" != 000 ]; then status=$first; fi
+  # A no of the old address is nothing: somebody else may have that by now, and the new one is not up yet.
+  if [ "$status" != 200 ]; then status=$first; fi
 }
 
 post_to() {
@@ -101,6 +103,7 @@ keep_answer() {
     esac
   done <<< "$text"
   if [ -z "$next" ] || [ -z "$arguments" ]; then return 1; fi
+  if [ -n "$is_there" ]; then unset 'credential[before]'; fi
   # Where it is by now, as it says of itself.
   if [[ $arguments =~ (^| )every_channel\.report=($BOOT_SERVER)/report\?boot= ]] && [ "${BASH_REMATCH[2]}" != "${credential[url]}" ]; then
     credential[before]=${credential[url]} credential[url]=${BASH_REMATCH[2]}

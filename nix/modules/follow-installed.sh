@@ -8,7 +8,7 @@
 # shellcheck disable=SC2154 # boot, state, runs, release, answer and token are follow.sh's, boot_… is of node
 # shellcheck disable=SC2034 # counter_file and releases_file are follow-trust.sh's
 
-readonly COPY_TRIES=3 AGAIN_SECONDS=3600 KNOWN_SYSTEMS=32
+readonly COPY_TRIES=3 AGAIN_SECONDS=3600 STAY_AGAIN_SECONDS=300 KNOWN_SYSTEMS=32
 # What is left free of a file system that is written to.
 readonly SPARE_BYTES=$((64 << 20)) ESP_SPARE_BYTES=$((1 << 20))
 
@@ -32,19 +32,41 @@ read_installed() {
 is_tried() { grep --quiet --line-regexp --fixed-strings -- "$1" "$disk_state/bad" 2> /dev/null; }
 unfit='' unfit_until=0
 is_unfit() { [ "$1" = "$unfit" ] && [ "$SECONDS" -lt "$unfit_until" ]; }
+# $1: seconds until it is tried again.
+put_off() { unfit=$installed unfit_until=$((SECONDS + $1)); }
 
+# again: what runs is to be booted once more.
+again=''
 is_wanted() {
+  again=''
   read_installed
   [ "$boot" = disk ] && [ -n "$release" ] && [ -n "$installed" ] && [ -n "$cache" ] || return 1
   if runs_installed; then
     # What runs is that release's too, and nobody boots again for it.
     learn_own "$release" "$system" || true
-    if [ "$release" != "$runs" ] && ! is_unfit "$installed"; then stay || true; fi
+    if [ "$release" = "$runs" ] || is_unfit "$installed"; then return 1; fi
+    if has_fallen_back; then
+      again=yes
+      return 0
+    fi
+    stay || true
     return 1
   fi
   ! is_tried "$installed" && ! is_unfit "$installed"
 }
 runs_installed() { [ "$installed" = "$(readlink --canonicalize-existing "$FOLLOW_RUNNING")" ]; }
+
+# The boot is a release's that did not come up, and no other can be said of it: one more tells of what runs by the release that
+# it came with. That is another one, and nothing is left to be told of the one before: so there is no third.
+has_fallen_back() {
+  { [ "$state" = unhealthy ] || [ "$state" = failed ]; } \
+    && [ ! -e "$disk_state/fell-back" ] && [ ! -e "$disk_state/pending" ] \
+    && ! grep --quiet --line-regexp --fixed-strings -- "$installed $runs" "$disk_state/systems" 2> /dev/null \
+    && grep --quiet --fixed-strings -- "$installed " "$disk_state/systems" 2> /dev/null
+}
+
+# It is trusted already, by whoever booted it.
+is_trusted() { [ -n "$again" ] || check_release "$release" "$system"; }
 
 # One that went back is up, and does not boot again: its slot is somebody else's.
 is_up() { [ "$state" = healthy ] || [ "$state" = unhealthy ]; }
@@ -59,7 +81,7 @@ tell() {
 # It is not taken: the boot server counts it as failed, since it has its place in the rollout.
 give_up() {
   local release_then=$release
-  unfit=$installed unfit_until=$((SECONDS + AGAIN_SECONDS))
+  put_off "$AGAIN_SECONDS"
   ask_assignment '&take=yes' || true
   if [ "$release" = "$release_then" ]; then tell "$1" "$2"; fi
   say "<4>stays as it is ($1): $2"
@@ -80,6 +102,12 @@ stay() {
       ;;
     *) return 1 ;;
   esac
+  # Nobody but its publisher says of a release that it brings what runs.
+  if [ -n "$FOLLOW_SIGNATURE" ] && ! look_at_own "$release" "$system"; then
+    put_off "$STAY_AGAIN_SECONDS"
+    say "<4>what runs is said to be $release's too: that $reason"
+    return 1
+  fi
   ask_assignment '&take=yes' || return 1
   read_installed
   if [ "$boot" != disk ] || [ "$release" != "$release_then" ] || ! runs_installed; then return 1; fi
@@ -89,6 +117,7 @@ stay() {
     # One of before, which knows no such step: the next boot says it.
     400) say "what runs is $release's too: the boot server does not understand that" ;;
     *)
+      put_off "$STAY_AGAIN_SECONDS"
       say "<4>what runs is $release's too: the boot server does not take that ($status)"
       return 1
       ;;
@@ -135,6 +164,7 @@ ready=''
 make_ready() {
   local try
   ready=$installed
+  if [ -n "$again" ]; then return 0; fi
   if [ -n "$FOLLOW_SIGNATURE" ] && ! is_in "$installed" "${trusted_installed[@]}"; then
     say "<4>does not follow to $release: $installed is not among what is signed of it"
     return 1
@@ -232,7 +262,8 @@ clear_entries() {
 # What describes the machine's hardware to its kernel, where its system brings that (hardware.deviceTree.name).
 find_device_tree() {
   local found
-  [ -e "$installed/boot.json" ] || return 0
+  # Few have one, and nothing else is asked of Nix's language.
+  [ -e "$installed/boot.json" ] && grep --quiet '"devicetree"[[:space:]]*:[[:space:]]*"' "$installed/boot.json" || return 0
   # shellcheck disable=SC2016 # it is Nix that reads it
   found=$(SPECIFICATION=$installed/boot.json nix --extra-experimental-features nix-command eval --impure --raw --expr 'let
     text = builtins.unsafeDiscardStringContext (builtins.readFile (builtins.getEnv "SPECIFICATION"));
@@ -240,8 +271,10 @@ find_device_tree() {
   [ -z "$found" ] || readlink --canonicalize-existing "$found"
 }
 
-# Nothing of it boots any more, before it is forgotten who is on trial.
+# Nothing of it boots any more, before it is forgotten who is on trial. Where no entry of what runs was found, nothing was
+# written: what there is may be that very entry, which is still counted, or the only one.
 drop_entry() {
+  if [ -z "$base" ]; then return; fi
   if clear_entries; then
     rm -f "$disk_state/pending" || true
   else
@@ -251,14 +284,17 @@ drop_entry() {
 
 write_entry() {
   local kernel initrd device_tree id generation name version parameters size needed=0 free file boot_id text files=()
+  base=''
   error="$installed is no system with a boot menu"
   kernel=$(readlink --canonicalize-existing "$installed/kernel") || return 1
   initrd=$(readlink --canonicalize-existing "$installed/initrd") || return 1
-  version=$(< "$installed/nixos-version") || return 1
-  parameters=$(< "$installed/kernel-params") || return 1
+  # Not by `$(<`: where there is no such file, that ends bash 5.2, whoever looks at the status.
+  version=$(cat "$installed/nixos-version") || return 1
+  parameters=$(cat "$installed/kernel-params") || return 1
+  boot_id=$(cat /proc/sys/kernel/random/boot_id) || return 1
+  error="the device tree of $installed cannot be found: boot.json cannot be read, or names none that is there"
   device_tree=$(find_device_tree) || return 1
   files=("$kernel" "$initrd" ${device_tree:+"$device_tree"})
-  boot_id=$(< /proc/sys/kernel/random/boot_id) || return 1
   error="the EFI system partition cannot be written to"
   mkdir -p "$entries" "$kernels" || return 1
   error="the boot menu has no entry of what runs, to go back to"
@@ -304,6 +340,11 @@ boot_again() {
   if [ "$installed" != "$ready" ]; then
     say "does not boot now: the boot server has said $ready a moment ago, and says $installed"
     return 1
+  fi
+  if [ -n "$again" ]; then
+    say "boots again: this boot is of $runs, which did not come up, and what runs is $release's"
+    systemctl reboot
+    return
   fi
   say "boots again: $runs is followed by $release"
   if ! write_entry; then

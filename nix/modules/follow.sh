@@ -67,12 +67,15 @@ ask_assignment() {
 }
 is_wanted() { [ "$boot" = network ] && [ -n "$release" ] && [ -n "$runs" ] && [ "$release" != "$runs" ]; }
 is_up() { [ "$state" = healthy ]; }
+is_trusted() { check_release "$release" "$system"; }
 # What goes before a slot is taken.
 make_ready() { :; }
 
 # By FleetLock. A group without slots needs none; but one is given back that was taken while it had some, or in another
 # group. A boot server that knows of none says 404.
 lock() {
+  # What the server has said of this node is read again afterwards.
+  local answer
   if [ -z "$slots" ] && { [ "$1" != steady-state ] || [ -z "$group" ]; }; then return 0; fi
   ask "/v1/$1" 'header = "fleet-lock-protocol: true"' \
     "data = \"{\\\"client_params\\\": {\\\"id\\\": \\\"$node\\\", \\\"group\\\": \\\"$group\\\"}}\"" \
@@ -157,7 +160,7 @@ while true; do
     said=''
     continue
   fi
-  if ! check_release "$release" "$system"; then
+  if ! is_trusted; then
     say "<4>does not follow to $release: $reason"
     continue
   fi

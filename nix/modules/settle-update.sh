@@ -131,7 +131,8 @@ prove() {
   if ! is_on_trial; then return; fi
   # As systemd-bless-boot does, which not every NixOS has. It stays the boot loader's default, by a name that NixOS's program
   # does not know, until that has written another.
-  for file in "$entries/$entry"+*.conf; do mv "$file" "$entries/$entry.conf"; done
+  # One of the two is first.
+  for file in "$entries/$entry"+*.conf; do mv "$file" "$entries/$entry.conf" || [ -e "$entries/$entry.conf" ]; done
   sync --file-system "$SETTLE_ESP"
   nix-env --profile "$PROFILE" --set "$system"
   add_line "$state/systems" "$KNOWN_SYSTEMS" "$system $release"

@@ -14,6 +14,7 @@ from support.needs import give_up, require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from socketserver import StreamRequestHandler
 
 MODULES = Path(__file__).parents[2] / "nix/modules"
 OLD, NEXT, BOOT = ("credential-that-is-there", "credential-that-comes-xx", "token-of-this-boot-00000")
@@ -60,19 +61,34 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-def tell(disk: Path, run: Path, words: str = WORDS) -> tuple[int, str]:
-    """disk-boot.sh, and a boot server that knows this node; in texts its address is URL."""
+def tell(disk: Path, run: Path, words: str = WORDS, *, refusals: int = 0) -> tuple[int, str]:
+    """disk-boot.sh, and a boot server that knows this node; in texts its address is URL.
+
+    It says 403 so often first; ``run``/pauses has how long the program waits, which does not.
+    """
+    left = iter(range(refusals))
+    sleep = run / "bin/sleep"
+    sleep.parent.mkdir(exist_ok=True)
+    sleep.write_text(f'#!/bin/sh\necho "$1" >> "{run}/pauses"\n')
+    sleep.chmod(0o755)
     with serve(BootHost(publisher=Publisher(), store_path="/nix/store/x")) as host:
         credential = disk / "credential"
         credential.write_text(credential.read_text().replace("URL", host.url))
-        host.answers["/disk-boot"] = (
-            f"credential {NEXT}\narguments {words.replace('URL', host.url)}\n".encode()
-        )
+        body = f"credential {NEXT}\narguments {words.replace('URL', host.url)}\n".encode()
+
+        def answer(handler: StreamRequestHandler) -> None:
+            if next(left, None) is None:
+                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+                handler.wfile.write(head.encode() + body)
+            else:
+                handler.wfile.write(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+        host.answers["/disk-boot"] = answer
         filler = fill(disk) if (disk / "full").exists() else None
         done = subprocess.run(
             ["bash", str(MODULES / "disk-boot.sh")],
             env={
-                "PATH": os.environ["PATH"],
+                "PATH": f"{sleep.parent}:{os.environ['PATH']}",
                 "STATE_DIRECTORY": str(disk),
                 "RUNTIME_DIRECTORY": str(run),
                 "DISK_RUNNING": str(run),
@@ -122,6 +138,21 @@ def test_a_boot_server_that_moves_is_followed_and_the_one_before_kept(disk: Path
     # There is nobody there: it is asked where it was, which says so.
     assert tell(disk, run)[0] == 0
     assert (disk / "credential").read_text() == f"node n\nurl URL\nbefore {moved}\ntoken {NEXT}\n"
+    # It answers where it is said to be: nobody is asked anywhere else from now on.
+    assert tell(disk, run)[0] == 0
+    assert (disk / "credential").read_text() == f"node n\nurl URL\ntoken {NEXT}\n"
+
+
+def test_whoever_has_the_old_address_says_nothing_of_this_disk(disk: Path, tmp_path: Path) -> None:
+    """Else it would wait for a quarter of an hour, while the boot server comes up elsewhere."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (disk / "credential").write_text(f"node n\nurl http://127.0.0.1:9\nbefore URL\ntoken {OLD}\n")
+    status, said = tell(disk, run, refusals=1)
+    assert status == 0
+    assert "does not know this disk" not in said
+    (pause,) = (run / "pauses").read_text().split()
+    assert int(pause) <= 1
 
 
 class Machine:
@@ -218,6 +249,29 @@ def test_without_an_entry_to_go_back_to_nothing_is_booted(machine: Machine) -> N
     said = machine.boot_again()
     assert said[-2] == "stays"
     assert any("no entry of what runs" in line for line in said)
+
+
+@pytest.mark.parametrize("name", ["nixos-generation-4.next.conf", "nixos-generation-4.next+1-1.conf"])
+@pytest.mark.parametrize("missing", ["kernel", "nixos-version", "kernel-params"])
+def test_a_system_that_lacks_something_costs_what_runs_nothing(
+    machine: Machine, name: str, missing: str
+) -> None:
+    """Its only entry may be one that NixOS's program has not written anew, or that has not come up as yet."""
+    machine.before.rename(machine.entries / name)
+    (machine.disk / "pending").write_text(f"{machine.running} sha256-y b nixos-generation-4.next\n")
+    (machine.system / missing).unlink()
+    said = machine.boot_again()
+    assert said[-2] == "stays", said
+    assert any("is no system with a boot menu" in line for line in said)
+    assert machine.menu == [name]
+    assert (machine.disk / "pending").exists()
+
+
+def test_a_device_tree_that_cannot_be_found_is_called_so(machine: Machine) -> None:
+    (machine.system / "boot.json").write_text('{"org.nixos.systemd-boot": {"devicetree": "/nowhere"}}')
+    said = machine.boot_again()
+    assert said[-2] == "stays", said
+    assert any("the device tree of" in line for line in said)
 
 
 def test_of_systems_that_came_before_so_many_are_known(machine: Machine) -> None:

@@ -18,99 +18,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from support.boot_loader import boot_loader
-from support.disk_lab import LAB_SECONDS, Installable, build_installable, run_alone, run_tool, write_power_cut
+from support.disk_lab import LAB_SECONDS, run_alone, run_tool, write_power_cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from support.boot_service import Service
+    from support.disk_lab import Installable
 
 MODULES = Path(__file__).parents[2] / "nix/modules"
 MAC = "02:00:00:00:00:01"
 NODE = "nuc"
 ROOT_MIB, ESP_MIB = 256, 24
 TRIES = 2
-_SYSTEM = """
-{ version, busybox, size }:
-derivation {
-  name = "nixos-system-test-${version}";
-  system = builtins.currentSystem;
-  busybox = builtins.path { path = busybox; name = "busybox"; };
-  builder = "/bin/sh";
-  args = [ "-c" ''
-    PATH=/bin:/usr/bin
-    mkdir -p $out/bin $out/kernel-of-${version}
-    cp $busybox $out/bin/busybox
-    ln -s busybox $out/bin/sh
-    head -c 1000000 /dev/urandom > $out/kernel-of-${version}/bzImage
-    head -c 2000000 /dev/urandom > $out/kernel-of-${version}/initrd
-    head -c ${size} /dev/urandom > $out/content
-    ln -s $out/kernel-of-${version}/bzImage $out/kernel
-    ln -s $out/kernel-of-${version}/initrd $out/initrd
-    echo quiet > $out/kernel-params
-    echo ${version} > $out/nixos-version
-    echo x86_64-linux > $out/system
-    { echo "#!$out/bin/busybox sh"; cat $programPath; } > $out/bin/switch-to-configuration
-    chmod 0755 $out/bin/switch-to-configuration
-  '' ];
-  program = builtins.readFile ./switch;
-  passAsFile = [ "program" ];
-}
-"""
-# As systemd-boot-builder.py has it: an entry a generation, and no kernel that none names; no machine id
-# before the first boot, and what a power cut has left of it ends it. Newer ones name entries by what is in
-# them (`hashed` on the ESP).
-_SWITCH = """
-set -e
-test "$1" = boot
-entries=$FOLLOW_ESP/loader/entries kernels=$FOLLOW_ESP/EFI/nixos
-mkdir -p $entries $kernels
-wanted=
-profiles=/nix/var/nix/profiles
-for link in $profiles/system-*-link; do
-  number=${link##*/system-} number=${number%-link}
-  system=$(readlink $link)
-  name=nixos-generation-$number
-  if test -e $FOLLOW_ESP/hashed; then name=$(echo $number $system | sha256sum) name=nixos-${name%% *}; fi
-  entry=$entries/$name.conf
-  if test $link = $profiles/$(readlink $profiles/system); then default=$name.conf; fi
-  wanted="$wanted $entry"
-  for kind in kernel initrd; do
-    file=$(readlink $system/$kind)
-    name=$(echo ${file#/nix/store/} | tr / -).efi
-    wanted="$wanted $kernels/$name"
-    test -e $kernels/$name || cp $file $kernels/$name
-    eval $kind=$name
-  done
-  {
-    echo title NixOS
-    echo version Generation $number $(cat $system/nixos-version)
-    echo linux /EFI/nixos/$kernel
-    echo initrd /EFI/nixos/$initrd
-    echo options init=$system/init quiet
-    echo sort-key nixos
-    if test -z "$FIRST"; then echo machine-id 0123456789abcdef0123456789abcdef; fi
-  } > $entry.tmp
-  mv $entry.tmp $entry
-done
-for file in $entries/nixos-*.conf $kernels/*; do
-  case "$wanted " in *" $file "*) continue ;; esac
-  case $file in *.next*.conf | *+*.conf) ;; *) rm -f $file ;; esac
-done
-set -C
-if test -e $FOLLOW_ESP/hashed; then word=preferred; else word=default; fi
-echo $word $default > $FOLLOW_ESP/loader/loader.tmp
-mv $FOLLOW_ESP/loader/loader.tmp $FOLLOW_ESP/loader/loader.conf
-"""
-
-
-def build_system(directory: Path, version: str, *, size: int = 3_000_000, key: str = "key") -> Installable:
-    """A system of that version with so many bytes of content, in a release of its own, signed by ``key``."""
-    directory.mkdir(parents=True, exist_ok=True)
-    expression = directory / "system.nix"
-    expression.write_text(_SYSTEM)
-    (directory / "switch").write_text(_SWITCH)
-    return build_installable(expression, version, kernel=version.encode(), key=key, size=str(size))
 
 
 @dataclass(frozen=True)
@@ -330,6 +250,11 @@ exit 0
             self.said = done.stdout + done.stderr
         return said.exists() and "reboot" in said.read_text()
 
+    @property
+    def polls(self) -> int:
+        """How often ``follow`` has asked what is next."""
+        return (self.directory / "turns").read_text().splitlines().count("0.05")
+
     def settle(self, verb: str, *, bash_env: Path | None = None) -> subprocess.CompletedProcess[str]:
         """settle-update.sh."""
         return self.run(MODULES / "settle-update.sh", verb, bash_env=bash_env)
@@ -381,7 +306,7 @@ exit 0
             named = {
                 word.rpartition("/")[2]
                 for text in entries.values()
-                for word in re.findall(r"^(?:linux|initrd) (\S+)", text, re.MULTILINE)
+                for word in re.findall(r"^(?:linux|initrd|devicetree) (\S+)", text, re.MULTILINE)
             }
             whole = sorted(path.name for path in (root / profile.lstrip("/")).iterdir())
             return {

@@ -1,0 +1,76 @@
+"""A node on a disk that is led to a release that brings what runs already: follow-installed.sh alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+MODULES = Path(__file__).parents[2] / "nix/modules"
+SYSTEM = f"/nix/store/{'a' * 32}-system"
+# An assignment to what runs, as far as follow-installed.sh asks.
+STAY = """
+set -euo pipefail
+boot=disk group=g slots='' runs=r-next release=r-first system=s boot_token=t reason='' status=403
+state=$1 FOLLOW_SIGNATURE=$2 FOLLOW_RUNNING=$3 FOLLOW_DIRECTORY=$FOLLOW_STATE
+answer="installed=$3
+cache=http://h/c"
+say() { echo "says $*"; }
+ask() {
+  status=403
+  false
+}
+ask_assignment() { :; }
+fetch() { false; }
+for each in node/files node/requests follow-trust follow-installed; do source "$MODULES/$each.sh"; done
+learn_own() { :; }
+runs_installed() { [ "$installed" = "$FOLLOW_RUNNING" ]; }
+for _ in 1 2; do
+  if is_wanted; then
+    is_trusted && make_ready && echo "boots${again:+ again}"
+  else
+    echo stays
+  fi
+done
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "signature", "known", "told", "found"),
+    [
+        # It went back, and is told by its own name once it boots again: not where that would be the same.
+        ("unhealthy", "", f"{SYSTEM} r-first", True, ["boots again", "boots again"]),
+        ("failed", "openssl", f"{SYSTEM} r-first", True, ["boots again", "boots again"]),
+        ("unhealthy", "", f"{SYSTEM} r-next", True, ["says <4>stays as it is (same)", "stays", "stays"]),
+        ("unhealthy", "", f"{SYSTEM}s r-first", True, ["says <4>stays as it is (same)", "stays", "stays"]),
+        ("unhealthy", "", f"{SYSTEM} r-first", False, ["says <4>stays as it is (same)", "stays", "stays"]),
+        # Once, and not at each question.
+        ("healthy", "", f"{SYSTEM} r-next", True, ["says <4>what runs is r-first's", "stays", "stays"]),
+        # Nobody is told of a release that its publisher has not signed.
+        ("healthy", "openssl", f"{SYSTEM} r-next", True, ["says <4>what runs is said", "stays", "stays"]),
+    ],
+)
+def test_what_is_said_of_what_runs(
+    tmp_path: Path, state: str, signature: str, known: str, told: bool, found: list[str]
+) -> None:
+    (tmp_path / "systems").write_text(f"{known}\n")
+    if not told:
+        (tmp_path / "fell-back").touch()
+    done = subprocess.run(
+        ["bash", "-c", STAY, "follow", state, signature, SYSTEM],
+        env={
+            "PATH": os.environ["PATH"],
+            "MODULES": str(MODULES),
+            "FOLLOW_STATE": str(tmp_path),
+            "FOLLOW_ESP": str(tmp_path),
+            "FOLLOW_TRIES": "2",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(found), done.stdout + done.stderr
+    assert all(line.startswith(start) for line, start in zip(lines, found, strict=True)), lines
