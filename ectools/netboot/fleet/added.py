@@ -10,8 +10,9 @@ meanwhile, is left out, and told: a boot server does not stay away for that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections import ChainMap
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 from ectools.errors import ProblemsError
 from ectools.netboot.fleet.build import build_part
@@ -23,7 +24,7 @@ from ectools.schemas import validate_document
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, MutableMapping
 
     from ectools.netboot.fleet.model import Fleet, Node
     from ectools.netboot.fleet.roster import Roster
@@ -78,3 +79,30 @@ def find_contradiction(node: Node, fleet: Fleet, roster: Roster, *, where: str) 
         known = known or f"the groups are: {', '.join(fleet.groups) or 'none'}"
         return f"{node.group} is no group of the fleet in {where}; {known}"
     return None
+
+
+def join_added(
+    base: Fleet, base_roster: Roster, added: Mapping[str, AddedNode], *, where: str
+) -> tuple[Fleet, Roster, dict[str, str]]:
+    """The fleet and its roster with the nodes that were added, and those that are left out → why.
+
+    Of two that contradict each other the elder stays. ``where`` names the base in messages.
+    """
+    nodes: dict[str, Node] = {}
+    keys: dict[tuple[str, str], str] = {}
+    left_out: dict[str, str] = {}
+    for name, each in sorted(added.items(), key=lambda item: (item[1].at, item[0])):
+        why = find_contradiction(each.node, base, base_roster, where=where)
+        for key in list_keys(each.node.match):
+            if why is None and key in keys:
+                why = f"{' '.join(key)} is what {keys[key]} is known by too, which was added before"
+        if why is None:
+            nodes[name] = each.node
+            keys.update(dict.fromkeys(list_keys(each.node.match), name))
+        else:
+            left_out[name] = why
+    if not nodes:
+        return base, base_roster, left_out
+    known = cast("MutableMapping[str, Node]", base.nodes)
+    joined = replace(base, nodes=ChainMap(nodes, known))
+    return joined, base_roster.extend(nodes.values()), left_out

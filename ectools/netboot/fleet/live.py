@@ -5,15 +5,13 @@ node for a while. A change is in force as soon as it is kept, and after whatever
 from __future__ import annotations
 
 import asyncio
-from collections import ChainMap
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools import log
 from ectools.errors import EcError, InputError, cut, show_list
-from ectools.netboot.fleet.added import AddedNode, build_added, find_contradiction, parse_added
+from ectools.netboot.fleet.added import AddedNode, build_added, find_contradiction, join_added, parse_added
 from ectools.netboot.fleet.assignment import Assignment, LedRelease, assign
-from ectools.netboot.fleet.machine import list_keys
 from ectools.netboot.fleet.model import Fleet, NodeTarget
 from ectools.netboot.fleet.override import (
     ONCE_TARGETS,
@@ -30,7 +28,7 @@ from ectools.netboot.state.unreadable import UnreadableLog
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Callable, Mapping
 
     from ectools.netboot.fleet.install import NodeInstall
     from ectools.netboot.fleet.model import Node
@@ -72,7 +70,6 @@ class LiveFleet:
         self._added: dict[str, AddedNode] = {}
         self._overrides: dict[str, NodeOverride] = {}
         self._revisions: dict[str, int] = {}
-        self._is_loaded = False
         self._nameless: set[str] = set()
         self._changing = asyncio.Lock()
         self._unreadable = UnreadableLog()
@@ -179,7 +176,7 @@ class LiveFleet:
 
         Also of nodes that the fleet lacks, because its file is being edited.
         """
-        if not self._is_loaded:
+        if not self.is_loaded:
             return None
         orders = (override.once for override in self._overrides.values())
         return frozenset(once.release for once in orders if once is not None and once.release is not None)
@@ -270,7 +267,6 @@ class LiveFleet:
                         name = key.removeprefix(prefix)
                         adopt(name, entry)
                         changed.add(name)
-            self._is_loaded = True
             self._join()
             self._warn_of_nameless()
             self.is_loaded = True
@@ -352,25 +348,9 @@ class LiveFleet:
         return await self._store.put(key, encode_override(override), expected=expected)
 
     def _join(self) -> None:
-        """The fleet and its roster anew. Of two added nodes that contradict each other the elder stays."""
-        self.fleet, self.roster = self._base, self._base_roster
-        nodes: dict[str, Node] = {}
-        keys: dict[tuple[str, str], str] = {}
-        left_out: dict[str, str] = {}
-        for name, added in sorted(self._added.items(), key=lambda item: (item[1].at, item[0])):
-            why = find_contradiction(added.node, self._base, self._base_roster, where=self._where)
-            for key in list_keys(added.node.match):
-                if why is None and key in keys:
-                    why = f"{' '.join(key)} is what {keys[key]} is known by too, which was added before"
-            if why is None:
-                nodes[name] = added.node
-                keys.update(dict.fromkeys(list_keys(added.node.match), name))
-            else:
-                left_out[name] = why
-        if nodes:
-            base = cast("MutableMapping[str, Node]", self._base.nodes)
-            self.fleet = replace(self._base, nodes=ChainMap(nodes, base))
-            self.roster = self._base_roster.extend(nodes.values())
+        self.fleet, self.roster, left_out = join_added(
+            self._base, self._base_roster, self._added, where=self._where
+        )
         for name, why in left_out.items():
             if self.left_out.get(name) != why:
                 hint = f"`ectools fleet remove {name}` forgets what was added"

@@ -63,6 +63,16 @@ def end(api: Api, node: str, state: BootState, **fields: Any) -> None:
     api.rollouts.see(boot)
 
 
+async def lead_to_the_end(client: TestClient[Any, Any], api: Api) -> None:
+    """A rollout of which all are healthy."""
+    await ask(client, "POST", "rollouts", {**START, "waves": [100], "canary": 2})
+    for node in ("nuc-07", "nuc-08"):
+        await api.rollouts.offer("runners", node)
+        end(api, node, BootState.HEALTHY)
+    for _ in range(3):
+        await api.rollouts.turn()
+
+
 def find_next(api: Api, node: str) -> str | None:
     return api.fleet.assign(api.fleet.need(node)).release
 
@@ -120,12 +130,7 @@ def test_the_next_one_begins_and_goes_back_where_the_last_one_has_led() -> None:
         api.releases = FixedReleases(newer, CURRENT, PREVIOUS)
         api.view = replace(api.view, releases=api.releases)
         async with api.serve() as client:
-            await ask(client, "POST", "rollouts", {**START, "waves": [100], "canary": 2})
-            for node in ("nuc-07", "nuc-08"):
-                await api.rollouts.offer("runners", node)
-                end(api, node, BootState.HEALTHY)
-            for _ in range(3):
-                await api.rollouts.turn()
+            await lead_to_the_end(client, api)
             assert (await ask(client, "POST", "rollouts", START))[0] == 409  # it is there already
             status, started = await ask(client, "POST", "rollouts", {**START, "release": "boot-v3"})
             assert (status, started["before"]["tag"]) == (201, "boot-v2")
@@ -148,12 +153,7 @@ def test_where_the_last_one_has_led_is_not_staged_any_more() -> None:
     async def scenario(_: TestClient[Any, Any], api: Api) -> None:
         newer = replace(CURRENT, id=f"sha256-{'c' * 32}", tag="boot-v3")
         async with api.serve() as client:
-            await ask(client, "POST", "rollouts", {**START, "waves": [100], "canary": 2})
-            for node in ("nuc-07", "nuc-08"):
-                await api.rollouts.offer("runners", node)
-                end(api, node, BootState.HEALTHY)
-            for _ in range(3):
-                await api.rollouts.turn()
+            await lead_to_the_end(client, api)
         api.releases = FixedReleases(newer, PREVIOUS)
         api.view = replace(api.view, releases=api.releases)
         async with api.serve() as client:
