@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError, IncompleteRead, LocationValueError, SS
 from ectools import __version__, log
 from ectools.errors import EcError, cut
 from ectools.fetch.env_proxy import find_proxy
-from ectools.fetch.error_reason import find_limit_end, find_reason, find_reason_hint
+from ectools.fetch.error_reason import find_limit_end, find_reason, find_reason_hint, is_passing
 from ectools.fetch.rejection import Rejection, RejectionKind
 from ectools.fetch.response_lines import bound_lines
 from ectools.fetch.retry import RetryPolicy, parse_retry_after
@@ -250,10 +250,12 @@ class HttpClient:
                 status=status,
                 retry_after=parse_retry_after(response.headers.get("Retry-After")),
             )
+        reason = find_reason(response, secret=self._secret)
+        if is_passing(reason):
+            raise TransientError(f"{shown}: status {status}: {reason}", url=url, status=status)
         with_token = self._has_token and url_origin(url) == self._home
         token = "the token" if with_token else "a request without a token"
         act = "read" if method in ("GET", "HEAD") else "write"
-        reason = find_reason(response, secret=self._secret)
         because = f": {reason}" if reason else ""
         raise FetchError(
             {

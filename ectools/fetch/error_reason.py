@@ -35,6 +35,11 @@ _HINTS = {
     "QuotaExceeded": "the store holds as much as it may: remove old releases, or have it hold more",
 }
 
+# Codes of a refusal that is over once somebody else's request is, whatever its status. Amazon S3: a body that
+# did not come in time. A registry (OCI Distribution Specification, "Error Codes"): it knows no blob, or finds
+# half a link to it, where another one is storing the same at this moment.
+_PASSING = frozenset({"RequestTimeout", "DIGEST_INVALID", "BLOB_UPLOAD_INVALID", "MANIFEST_BLOB_UNKNOWN"})
+
 
 def find_reason(response: BaseHTTPResponse, *, secret: str = "") -> str | None:
     """A few printable words of why it was refused; None where it does not say. ``secret`` is never in it.
@@ -45,7 +50,7 @@ def find_reason(response: BaseHTTPResponse, *, secret: str = "") -> str | None:
     at = f"the bucket is in the region {region}" if _REGION.fullmatch(region) else ""
     body = _read(response)
     code = _CODE.search(body)
-    text = code[1].decode() if code is not None else _find_message(body)
+    text = code[1].decode() if code is not None else find_message(body)
     if any(word in text for word in secret.split() if len(word) >= 6):
         text = ""
     return ", ".join(each for each in (text, at) if each) or None
@@ -54,6 +59,11 @@ def find_reason(response: BaseHTTPResponse, *, secret: str = "") -> str | None:
 def find_reason_hint(reason: str | None) -> str | None:
     """What to do about it, where its code is known."""
     return _HINTS.get((reason or "").partition(",")[0])
+
+
+def is_passing(reason: str | None) -> bool:
+    """Whether the same request, refused for this reason, may be taken a moment later."""
+    return (reason or "").partition(",")[0] in _PASSING
 
 
 def find_limit_end(response: BaseHTTPResponse) -> tuple[str, float] | None:
@@ -84,8 +94,8 @@ def _read(response: BaseHTTPResponse) -> bytes:
     return data
 
 
-def _find_message(body: bytes) -> str:
-    """A code of a registry's (``errors``), or a forge's ``message``."""
+def find_message(body: bytes) -> str:
+    """A code of a registry's (``errors``), or a forge's ``message``; empty where there is neither."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError):

@@ -70,6 +70,7 @@ def test_a_release_is_a_manifest_of_files_by_their_hashes(registry: Registry, tm
 
 
 def test_of_publishers_at_once_never_two_win(registry: Registry, tmp_path: Path) -> None:
+    # Nothing is there yet: each stores the same first blobs, and this registry refuses some of it meanwhile.
     for turn in range(6):
         each, results = publish_at_once(partial(reopen, registry, tmp_path), tmp_path, f"boot-v{turn}")
         assert results.count(True) <= 1, results

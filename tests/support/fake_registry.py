@@ -26,6 +26,7 @@ _PAGE = 2
 class FakeRegistry:
     """``tags``: name → manifest; ``blobs``: digest → content. ``challenge`` is answered to who has no header
     of ``accepted``. ``before_list``: called, each once, when the tags are asked for. ``lost``: uploads.
+    ``refused``: codes, each of which one PUT is answered by, with 400, and a blob is stored by somebody else.
     """
 
     url: str = ""
@@ -37,6 +38,7 @@ class FakeRegistry:
     deletes: bool = True
     immutable: bool = False
     lost: int = 0
+    refused: list[str] = field(default_factory=list)
     broken: str = ""
     """What is asked for with this in its path is answered by 400."""
     before_list: list[Callable[[], object]] = field(default_factory=list)
@@ -75,8 +77,17 @@ class FakeRegistry:
                 found = self.blobs.get(name)
                 request.reply(404 if found is None else 200, found or b"")
 
+    def _refuse(self, request: SiteRequest) -> bool:
+        if not self.refused:
+            return False
+        errors = [{"code": self.refused.pop(0), "message": "refused"}]
+        request.reply(400, json.dumps({"errors": errors}).encode())
+        return True
+
     def _upload(self, request: SiteRequest, digest: str, body: bytes) -> None:
-        if self.lost:
+        if self._refuse(request):
+            self.blobs[digest] = body
+        elif self.lost:
             self.lost -= 1
             request.reply(404, b"")
         elif digest != f"sha256:{hashlib.sha256(body).hexdigest()}":
@@ -90,6 +101,8 @@ class FakeRegistry:
             if request.command == "PUT":
                 if self.immutable and name in self.tags:
                     request.reply(409, b"")
+                    return
+                if self._refuse(request):
                     return
                 self.tags[name] = body
                 request.reply(201, b"")

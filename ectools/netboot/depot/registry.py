@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
 from ectools.errors import EcError, InputError
-from ectools.fetch.client import FetchError
+from ectools.fetch.client import FetchError, TransientError
+from ectools.fetch.error_reason import find_message
 from ectools.fetch.sending import send
 from ectools.files import parse_json
 from ectools.netboot.depot.interface import (
@@ -219,11 +220,14 @@ class RegistryDepot:
             self._put_manifest(tag, build_claim(tag, 0))
 
     def _push(self, body: bytes | Path, sha256: str) -> None:
-        """Have a blob there. The registry compares it with its name."""
+        """Have a blob there. The registry compares it with its name.
+
+        Of two that upload the same at once, some registries refuse one, which then finds it there.
+        """
         url = f"{self._url}/blobs/sha256:{sha256}"
-        if self._send("HEAD", url, accept=(200, 307, 404)).status != 404:
-            return
-        for _ in range(_UPLOADS):
+        for failures in range(1, _UPLOADS + 1):
+            if self._send("HEAD", url, accept=(200, 307, 404)).status != 404:
+                return
             begun = self._send("POST", f"{self._url}/blobs/uploads/", accept=(202,))
             target = urljoin(f"{self._url}/", begun.headers.get("location", ""))
             sign = "&" if "?" in target else "?"
@@ -231,13 +235,17 @@ class RegistryDepot:
             done = self._send(
                 "PUT",
                 f"{target}{sign}digest=sha256:{sha256}",
-                accept=(201, 404, 416),
+                accept=(201, 400, 404, 416),
                 body=body,
                 headers={"Content-Type": "application/octet-stream"},
             )
             if done.status == 201:
                 return
-        raise DepotError(f"{self.where}: the registry has lost each upload of sha256:{sha256}")
+            reason = find_message(done.data) or f"status {done.status}"
+            lost = f"{self.where}: the registry has not kept an upload of sha256:{sha256}: {reason}"
+            if failures < _UPLOADS:
+                self.client.wait(TransientError(lost, url=url, status=done.status), failures)
+        raise DepotError(f"{lost} ({_UPLOADS} times)")
 
     def _put_manifest(self, tag: str, manifest: bytes) -> None:
         headers = {"Content-Type": _MANIFEST}

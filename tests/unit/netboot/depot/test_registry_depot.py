@@ -55,8 +55,38 @@ def test_a_release_and_the_same_once_more(registry: FakeRegistry, tmp_path: Path
     assert [blob.size for blob in blobs.values()] == [file.size for file in wanted.files]
     assert open_at(registry).list_blobs("boot-v1+x") is None
     registry.lost = 3
-    with pytest.raises(DepotError, match="has lost each upload"):
+    with pytest.raises(
+        DepotError, match=r"has not kept an upload of sha256:[0-9a-f]{64}: status 404 \(3 times\)"
+    ):
         open_at(registry).publish(build_publication(tmp_path / "six", "boot-v6", "six"))
+
+
+def test_what_is_refused_while_another_stores_the_same_is_asked_for_again(
+    registry: FakeRegistry, tmp_path: Path
+) -> None:
+    wanted = build_publication(tmp_path / "one", count=1)
+    registry.refused = ["BLOB_UPLOAD_INVALID"]
+    assert open_at(registry).publish(wanted) is True
+    stored = [path for method, path, _ in registry.seen if method == "PUT" and "digest=" in path]
+    assert len(stored) == len(set(stored)) == 4  # what the other has stored is not sent again
+    # The blob once, and its claim twice.
+    registry.refused = ["BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN"]
+    open_at(registry).write_channel("stable", b"1", version=None)
+    there = open_at(registry).read_channel("stable")
+    assert there is not None
+    assert (there.data, registry.refused) == (b"1", [])
+
+
+def test_what_is_refused_for_good_is_told_why(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.tags = {"other": b"{}"}
+    depot = open_at(registry)
+    depot.write_channel("stable", b"1", version=None)
+    registry.refused = ["DIGEST_INVALID"] * RETRY.attempts
+    with pytest.raises(FetchError, match=r"status 400: DIGEST_INVALID; given up after 3 attempts"):
+        depot.write_channel("stable", b"1", version="1")
+    registry.refused = ["UNSUPPORTED"]
+    with pytest.raises(FetchError, match="status 400: UNSUPPORTED"):
+        depot.write_channel("stable", b"1", version="1")
 
 
 @pytest.mark.parametrize("tag", ["boot+v1", "channel.stable.1", "x" * 97, "a.claim-b"])
