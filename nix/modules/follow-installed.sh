@@ -52,9 +52,17 @@ is_wanted() {
     stay || true
     return 1
   fi
-  ! is_tried "$installed" && ! is_unfit "$installed"
+  ! is_tried "$installed" && ! is_unfit "$installed" && ! is_on_trial
 }
-runs_installed() { [ "$installed" = "$(readlink --canonicalize-existing "$FOLLOW_RUNNING")" ]; }
+find_running() { readlink --canonicalize-existing "$FOLLOW_RUNNING"; }
+runs_installed() { [ "$installed" = "$(find_running)" ]; }
+
+# What runs has no entry as yet that is not counted: it is the machine's system, or gone, before another one is tried.
+is_on_trial() {
+  local system=''
+  read -r system _ < <(cat "$disk_state/pending" 2> /dev/null) || true
+  [ -n "$system" ] && [ "$system" = "$(find_running)" ]
+}
 
 # The boot is a release's that did not come up, and no other can be said of it: one more tells of what runs by the release that
 # it came with. That is another one, and nothing is left to be told of the one before: so there is no third.
@@ -216,7 +224,7 @@ base=''
 find_base() {
   local file name running init default
   base=''
-  running=$(readlink --canonicalize-existing "$FOLLOW_RUNNING") || return 1
+  running=$(find_running) || return 1
   default=$(sed --silent 's/^default[[:blank:]]\+//p' "$esp/loader/loader.conf" 2> /dev/null | tail --lines=1)
   for file in "$entries"/nixos-*.conf; do
     name=${file##*/} name=${name%.conf}

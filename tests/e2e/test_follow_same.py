@@ -1,4 +1,4 @@
-"""A node on a disk that is led to a release that brings what runs already: follow-installed.sh alone."""
+"""A node on a disk, led to what it runs already, or while that is on trial: follow-installed.sh alone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 
 MODULES = Path(__file__).parents[2] / "nix/modules"
 SYSTEM = f"/nix/store/{'a' * 32}-system"
+OTHER = f"/nix/store/{'b' * 32}-system"
 # An assignment to what runs, as far as follow-installed.sh asks.
 STAY = """
 set -euo pipefail
 boot=disk group=g slots='' runs=r-next release=r-first system=s boot_token=t reason='' status=403
 state=$1 FOLLOW_SIGNATURE=$2 FOLLOW_RUNNING=$3 FOLLOW_DIRECTORY=$FOLLOW_STATE
-answer="installed=$3
+answer="installed=$4
 cache=http://h/c"
 say() { echo "says $*"; }
 ask() {
@@ -26,10 +27,11 @@ ask_assignment() { :; }
 fetch() { false; }
 for each in node/files node/requests follow-trust follow-installed; do source "$MODULES/$each.sh"; done
 learn_own() { :; }
-runs_installed() { [ "$installed" = "$FOLLOW_RUNNING" ]; }
+make_copied() { [ -z "$again" ] || make_ready; }
+find_running() { echo "$FOLLOW_RUNNING"; }
 for _ in 1 2; do
   if is_wanted; then
-    is_trusted && make_ready && echo "boots${again:+ again}"
+    is_trusted && make_copied && echo "boots${again:+ again}"
   else
     echo stays
   fi
@@ -58,19 +60,44 @@ def test_what_is_said_of_what_runs(
     (tmp_path / "systems").write_text(f"{known}\n")
     if not told:
         (tmp_path / "fell-back").touch()
+    assert_said(run(tmp_path, state, signature), found)
+
+
+@pytest.mark.parametrize(
+    ("pending", "found"),
+    [
+        (f"{SYSTEM} r-first boot nixos-generation-1.next", ["stays", "stays"]),
+        # Left by an update whose system was never started: that one is no trial of what runs.
+        (f"{SYSTEM}s r-first boot nixos-generation-1.next", ["boots", "boots"]),
+        ("", ["boots", "boots"]),
+        (None, ["boots", "boots"]),
+    ],
+)
+def test_nobody_goes_on_from_what_is_on_trial(tmp_path: Path, pending: str | None, found: list[str]) -> None:
+    if pending is not None:
+        (tmp_path / "pending").write_text(f"{pending}\n")
+    assert_said(run(tmp_path, "healthy", "", installed=OTHER), found)
+
+
+def run(directory: Path, state: str, signature: str, *, installed: str = SYSTEM) -> list[str]:
+    """What a node says of two assignments to ``installed``, whose boot is in ``state``."""
     done = subprocess.run(
-        ["bash", "-c", STAY, "follow", state, signature, SYSTEM],
+        ["bash", "-c", STAY, "follow", state, signature, SYSTEM, installed],
         env={
             "PATH": os.environ["PATH"],
             "MODULES": str(MODULES),
-            "FOLLOW_STATE": str(tmp_path),
-            "FOLLOW_ESP": str(tmp_path),
+            "FOLLOW_STATE": str(directory),
+            "FOLLOW_ESP": str(directory),
             "FOLLOW_TRIES": "2",
         },
         capture_output=True,
         text=True,
         check=True,
     )
-    lines = done.stdout.splitlines()
-    assert len(lines) == len(found), done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def assert_said(lines: list[str], found: list[str]) -> None:
+    assert len(lines) == len(found), lines
     assert all(line.startswith(start) for line, start in zip(lines, found, strict=True)), lines
