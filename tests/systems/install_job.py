@@ -46,16 +46,15 @@ class InstallStage(StrEnum):
     RELEASE = "both are one release, its sums and its store paths signed"
     SERVES = "the boot server serves it, and has the order to install the machine"
     SCRIPT = "the machine's firmware has iPXE, and that the boot script with the order"
-    RUNNING = "the runner starts from the network"
     INSTALLING = "it has asked what to install, by its one-time token"
     INSTALLED = "its disk has the system, and the boot server sends it there from now on"
     UP = "the system on the disk is up, and has reported on the same boot"
     SAME = "it is what was built, and the disk is as it should be"
 
 
+# Not that a kernel runs: a stage 1 that says so, which not every NixOS has, is the network's or the disk's.
 _SEEN = {
     NodeStage.SCRIPT: InstallStage.SCRIPT,
-    NodeStage.RUNNING: InstallStage.RUNNING,
     NodeStage.INSTALLING: InstallStage.INSTALLING,
     NodeStage.INSTALLED: InstallStage.INSTALLED,
     NodeStage.UP: InstallStage.UP,
