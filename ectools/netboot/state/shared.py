@@ -28,7 +28,7 @@ from ectools.netboot.state.shared_view import SharedView
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from ectools.netboot.state.interface import StateEvent
+    from ectools.netboot.state.interface import StateDeletion, StateEvent
     from ectools.netboot.state.nats_bucket import NatsBucket, SharedEvent
     from ectools.netboot.state.sqlite import SqliteStore
     from ectools.timers import Guard
@@ -168,7 +168,7 @@ class SharedStore:
     async def list(self, prefix: str) -> Sequence[StateEntry]:
         return await self.copy.list(prefix)
 
-    def watch(self, prefix: str) -> AsyncIterator[StateEntry | None]:
+    def watch(self, prefix: str) -> AsyncIterator[StateEntry | StateDeletion | None]:
         return self.view.watch(prefix)
 
     async def append(

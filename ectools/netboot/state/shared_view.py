@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.state.broadcast import Broadcast
-from ectools.netboot.state.interface import StateEntry, StateError
+from ectools.netboot.state.interface import StateDeletion, StateEntry, StateError
 from ectools.netboot.state.nats_bucket import SharedChange
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class SharedView:
     def __init__(self, copy: LocalCopy, *, clock: Callable[[], float]) -> None:
         self._copy = copy
         self._clock = clock
-        self._broadcasts: dict[str, Broadcast[StateEntry | None]] = {}
+        self._broadcasts: dict[str, Broadcast[StateEntry | StateDeletion]] = {}
         self._marks: dict[str, float] = {}  # deleted keys → Unix seconds
         self._before: set[str] = set()  # keys of the copy, while it is read anew
         self.revisions: dict[str, int] = {}
@@ -34,7 +34,7 @@ class SharedView:
         self.is_whole = True
         """Whether the copy has all that was heard: else it is to be read anew."""
 
-    def watch(self, prefix: str) -> AsyncIterator[StateEntry | None]:
+    def watch(self, prefix: str) -> AsyncIterator[StateEntry | StateDeletion | None]:
         """As ``StateStore.watch``."""
         return self._broadcasts.setdefault(prefix, Broadcast()).listen()
 
@@ -104,7 +104,7 @@ class SharedView:
                 del self._broadcasts[prefix]
             elif key.startswith(prefix):
                 broadcast.publish(
-                    None
+                    StateDeletion(key=key)
                     if value is None
                     else StateEntry(key=key, value=value, revision=revision, changed=changed)
                 )

@@ -16,7 +16,13 @@ from support.nats_servers import NATS_SERVERS, NatsServer, Wire, start_nats
 from support.shared_stores import open_shared, take_mine, until, until_there
 
 from ectools.netboot.state import nats_bucket, shared, shared_view, statements
-from ectools.netboot.state.interface import StateConflictError, StateError, StateUnreachableError
+from ectools.netboot.state.interface import (
+    StateConflictError,
+    StateDeletion,
+    StateEntry,
+    StateError,
+    StateUnreachableError,
+)
 from ectools.netboot.state.shared import SHARED_FILE, SharedStore
 
 if TYPE_CHECKING:
@@ -365,13 +371,13 @@ def test_who_watches_is_told_of_all_hosts(server: NatsServer, tmp_path: Path) ->
             await two.put("other/x", {})
             revision = await two.put("nodes/x", {"n": 1}, expected=0)
             entry = await anext(changes)
-            assert entry is not None
+            assert isinstance(entry, StateEntry)
             assert (entry.key, entry.value, entry.revision) == ("nodes/x", {"n": 1}, revision)
             await two.delete("nodes/x", expected=revision)
-            assert await anext(changes) is None
+            assert await anext(changes) == StateDeletion(key="nodes/x")
             await one.put("nodes/y", {"n": 2})
             entry = await anext(changes)
-            assert entry is not None
+            assert isinstance(entry, StateEntry)
             assert entry.value == {"n": 2}
 
     asyncio.run(watch())
