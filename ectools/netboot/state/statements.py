@@ -47,6 +47,18 @@ def list_entries(connection: sqlite3.Connection, prefix: str) -> Sequence[StateE
     return [_build_entry(row) for row in rows]
 
 
+def list_ages(
+    connection: sqlite3.Connection, prefix: str, *, start: str, limit: int
+) -> Sequence[tuple[str, float]]:
+    """Keys of ``prefix`` and when each was changed, from the key ``start`` on; so many at most, by key."""
+    end = _range(prefix)[1]
+    rows = connection.execute(
+        "SELECT key, changed FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
+        (start, end, limit),
+    )
+    return list(rows)
+
+
 def append(connection: sqlite3.Connection, event: tuple[float, str, str, str | None, str]) -> int:
     """The sequence of an event: (at, kind, subject, by, data). The oldest make room for it."""
     cursor = connection.execute(
