@@ -438,7 +438,7 @@ def test_a_disk_that_has_failed_is_read_onto_anew(
             await until_there(partial(list_numbers, two), lambda found: len(found) == 2)
             learn, failures = two.copy.learn, []
 
-            async def fail(changes: Any) -> None:
+            async def fail(changes: Any, **_: Any) -> None:
                 failures.append(changes)
                 raise StateError("the disk is full")
 
