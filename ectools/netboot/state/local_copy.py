@@ -157,15 +157,14 @@ class LocalCopy:
         )
 
     async def _list_ages(self, prefix: str, *, before: float) -> AsyncIterator[Sequence[str]]:
-        start: str | None = prefix
-        while start is not None:
-            rows = await self.store.transact(
-                partial(statements.list_ages, prefix=prefix, start=start, limit=_LOOKED_AT)
-            )
+        look = partial(statements.list_ages, prefix=prefix, limit=_LOOKED_AT)
+        start: str | None = None
+        while True:
+            rows, start = await self.store.transact(partial(look, start=start))
             if old := [key[2:] for key, changed in rows if changed < before]:
                 yield old
-            # NUL is below all that a key may have.
-            start = f"{rows[-1][0]}\0" if len(rows) == _LOOKED_AT else None
+            if start is None:
+                return
 
     async def _choose(
         self, keys: Sequence[str], is_wanted: Callable[[sqlite3.Connection, str], bool]
@@ -243,7 +242,7 @@ class LocalCopy:
         In steps: where it is ended between two, it is begun anew, and goes on.
         """
         for prefix in ("c/", "d/"):
-            while await self.store.transact(partial(_move, prefix=prefix)) == _MOVED:
+            while await self.store.transact(partial(_move, prefix=prefix)):
                 pass
 
     def _sign(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -309,9 +308,11 @@ class LocalCopy:
         return json.dumps(vars(self.place), separators=(",", ":"))
 
 
-def _move(connection: sqlite3.Connection, prefix: str) -> int:
-    """How many of the copy, or of the marks, were made unsaid; what has been written since stays as it is."""
-    rows = statements.list_ages(connection, prefix, start=prefix, limit=_MOVED)
+def _move(connection: sqlite3.Connection, prefix: str) -> bool:
+    """Make some of the copy, or of the marks, unsaid; what has been written since stays as it is. Whether
+    there may be more.
+    """
+    rows, following = statements.list_ages(connection, prefix, start=None, limit=_MOVED)
     for name, changed in rows:
         found = statements.get(connection, name)
         if found is not None and not _has(connection, f"p/{name[2:]}"):
@@ -319,7 +320,7 @@ def _move(connection: sqlite3.Connection, prefix: str) -> int:
             entry = UnsaidEntry(value=value, changed=changed, base=0, is_kept=True)
             _put_unsaid(connection, name[2:], entry)
         statements.delete(connection, name, expected=None)
-    return len(rows)
+    return following is not None
 
 
 def _has(connection: sqlite3.Connection, name: str) -> bool:

@@ -356,13 +356,14 @@ class SharedStore:
     ) -> SharedChange | None:
         """What stands of a key, once the others have heard of ``entry``; None: it cannot be said now."""
         value = entry.value
+        is_known = not expected and key in self.view.revisions  # by somebody else: it is looked at first
         for _ in range(_MAX_TRIES):
             # Where there is nothing to delete, no mark is left of that.
-            if value is not None or expected:
+            if not is_known and (value is not None or expected):
                 with contextlib.suppress(StateConflictError):
                     revision = await bucket.put(key, value, changed=entry.changed, expected=expected)
                     return await self.view.learn_own(key, value, revision, entry.changed)
-            found = await bucket.get(key)
+            found, is_known = await bucket.get(key), False
             if found is None:
                 if value is None:
                     return SharedChange(key=key, value=None, revision=0, changed=entry.changed, left=0)

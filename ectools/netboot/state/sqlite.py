@@ -15,6 +15,7 @@ import sqlite3
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools import log
@@ -164,17 +165,24 @@ class SqliteStore:
         """In steps, between which others get their turn."""
         gone = 0
 
-        def tell(keys: Sequence[str]) -> None:
-            for key in keys if prefix else ():
+        def tell(pruned: tuple[Sequence[str], str | None]) -> None:
+            for key in pruned[0]:
                 self._tell(StateDeletion(key=key))
 
+        if prefix:
+            prune = partial(statements.prune_entries, prefix=prefix, before=before, limit=_AT_ONCE)
+            start: str | None = None
+            while True:
+                keys, start = await self._ask(partial(prune, start=start), done=tell)
+                gone += len(keys)
+                if start is None:
+                    return gone
         while True:
-            keys: Sequence[str] = await self._ask(
-                lambda connection: statements.prune_some(connection, prefix, before=before, limit=_AT_ONCE),
-                done=tell,
+            count: int = await self._ask(
+                lambda connection: statements.prune_events(connection, before=before, limit=_AT_ONCE)
             )
-            gone += len(keys)
-            if len(keys) < _AT_ONCE:
+            gone += count
+            if count < _AT_ONCE:
                 return gone
 
     async def transact(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
