@@ -91,6 +91,11 @@ class NatsBucket:
         value, changed = self._decode(key, found[1])
         return StateEntry(key=key, value=value, revision=found[0], changed=changed)
 
+    async def find_revision(self, key: str) -> int | None:
+        """That of a key, or of its mark where it was deleted; None where there is neither."""
+        found = await self._get_message(_to_subject(self._bucket, key))
+        return None if found is None else found[0]
+
     async def put(
         self, key: str, value: Mapping[str, Any] | None, *, changed: float, expected: int | None
     ) -> int:

@@ -113,7 +113,7 @@ class SharedLink:
         ends = await bucket.find_ends()  # before anything is written that makes them longer
         await self._measure(bucket)
         identity = await bucket.identify()
-        if place.identity == identity and view.is_ahead(ends):
+        if place.identity == identity and await view.is_ahead(bucket, ends):
             # Put back from a copy, or its power was cut: what it has acknowledged is not on its disk at once.
             identity = await bucket.renew_identity(identity, events=ends[1])
         if place.identity is not None and place.identity != identity:

@@ -143,11 +143,20 @@ class SharedView:
         place = self._copy.place
         place.sequence, place.events = 0, min(place.events, events)
 
-    def is_ahead(self, ends: tuple[int, int]) -> bool:
-        """Whether more was heard, or answered, than there is: ``ends`` are the streams' last sequences."""
+    async def is_ahead(self, bucket: NatsBucket, ends: tuple[int, int]) -> bool:
+        """Whether more was heard, or answered, than there is: ``ends`` are the streams' last sequences.
+        Raises StateError.
+        """
         place = self._copy.place
-        known = max(self.revisions.values(), default=0)
-        return max(place.sequence, known) > ends[0] or place.events > ends[1]
+        if place.sequence > ends[0] or place.events > ends[1]:
+            return True
+        if not self.revisions:
+            return False
+        # Others may have written more than was lost: but no key falls back.
+        newest = max(self.revisions, key=self.revisions.__getitem__)
+        found = await bucket.find_revision(newest)
+        known = self.revisions[newest]
+        return known > ends[0] or (found is not None and found < known)
 
     def tell(self, key: str, value: Mapping[str, Any] | None, revision: int, changed: float) -> None:
         """Those who watch the key hear of it."""

@@ -124,6 +124,37 @@ def test_servers_that_come_again_without_their_last_seconds(server: NatsServer, 
     asyncio.run(scenario())
 
 
+def test_what_was_lost_is_noticed_though_others_have_written_more_since(
+    server: NatsServer, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with open_shared(tmp_path / "one", server.url) as one:
+            await one.put("hosts/one", {"n": 1})
+            await until(lambda: one.unsaid == 0)
+        server.kill()
+        shutil.copytree(server.directory / "js", tmp_path / "kept")
+        server.start()
+        async with open_shared(tmp_path / "one", server.url, reconcile=take_newer) as one:
+            await one.put("latest/a", {"n": 2})
+            await one.put("hosts/one", {"n": 2})
+            await until(lambda: one.unsaid == 0)
+        server.kill()
+        shutil.rmtree(server.directory / "js")
+        (tmp_path / "kept").rename(server.directory / "js")
+        server.start()
+        async with open_shared(tmp_path / "two", server.url) as two:
+            for number in range(10):
+                await two.put(f"latest/x{number}", {"n": number})
+            await until(lambda: two.unsaid == 0)
+            async with open_shared(tmp_path / "one", server.url, reconcile=take_newer) as one:
+                await until(lambda: one.unsaid == 0)
+                found = await until_there(lambda: list_values(two), lambda found: len(found) == 12)
+                assert (found["latest/a"], found["hosts/one"]) == (2, 2)
+                assert await list_values(one) == found
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     ("now", "common"),
     [("a-1f-7", 7), ("a-1f-x", 0), ("a", 0), ("b", 0), ("b-1f-7", 0), ("a-", 0), ("a-\u00b2", 0)],
