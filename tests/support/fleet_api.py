@@ -21,7 +21,13 @@ from ectools.netboot.boots.model import NodeBoot, NodeStage
 from ectools.netboot.fleet.live import LiveFleet
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.rollout.live import LiveRollouts
-from ectools.netboot.state.interface import MAX_EVENTS, StateConflictError, StateEntry, StateEvent
+from ectools.netboot.state.interface import (
+    MAX_EVENTS,
+    StateConflictError,
+    StateDeletion,
+    StateEntry,
+    StateEvent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -88,7 +94,7 @@ class MemoryStore:
         self.max_events = MAX_EVENTS
         self.error: Exception | None = None
         self._revision = self._sequence = 0
-        self._watchers: list[tuple[str, asyncio.Queue[StateEntry | None]]] = []
+        self._watchers: list[tuple[str, asyncio.Queue[StateEntry | StateDeletion]]] = []
 
     async def get(self, key: str, *, fresh: bool = False) -> StateEntry | None:
         return self.entries.get(key)
@@ -98,19 +104,19 @@ class MemoryStore:
         self._revision += 1
         entry = StateEntry(key=key, value=dict(value), revision=self._revision, changed=NOW)
         self.entries[key] = entry
-        self._tell(key, entry)
+        self._tell(entry)
         return self._revision
 
     async def delete(self, key: str, *, expected: int | None = None) -> None:
         self._expect(key, expected)
         if self.entries.pop(key, None) is not None:
-            self._tell(key, None)
+            self._tell(StateDeletion(key=key))
 
     async def list(self, prefix: str) -> Sequence[StateEntry]:
         return [self.entries[key] for key in sorted(self.entries) if key.startswith(prefix)]
 
-    async def watch(self, prefix: str) -> AsyncIterator[StateEntry | None]:
-        queue: asyncio.Queue[StateEntry | None] = asyncio.Queue()
+    async def watch(self, prefix: str) -> AsyncIterator[StateEntry | StateDeletion | None]:
+        queue: asyncio.Queue[StateEntry | StateDeletion] = asyncio.Queue()
         self._watchers.append((prefix, queue))
         while True:
             yield await queue.get()
@@ -138,10 +144,10 @@ class MemoryStore:
         if expected is not None and expected != (0 if entry is None else entry.revision):
             raise StateConflictError(f"{key}: was changed meanwhile")
 
-    def _tell(self, key: str, entry: StateEntry | None) -> None:
+    def _tell(self, change: StateEntry | StateDeletion) -> None:
         for prefix, queue in self._watchers:
-            if key.startswith(prefix):
-                queue.put_nowait(entry)
+            if change.key.startswith(prefix):
+                queue.put_nowait(change)
 
 
 class MemoryBoots:

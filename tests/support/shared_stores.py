@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from ectools.netboot.state.copy_place import UnsaidEntry
     from ectools.netboot.state.interface import StateEntry
-    from ectools.netboot.state.local_copy import UnsaidEntry
     from ectools.netboot.state.nats_access import NatsCredentials
     from ectools.netboot.state.nats_bucket import NatsBucket
 

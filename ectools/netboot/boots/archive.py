@@ -14,14 +14,14 @@ import secrets
 from typing import TYPE_CHECKING
 
 from ectools.netboot.boots.encode import decode_boot, encode_boot
-from ectools.netboot.state.interface import StateConflictError, StateUnreachableError
+from ectools.netboot.state.interface import StateConflictError, StateEntry, StateUnreachableError
 from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
-    from ectools.netboot.state.interface import StateEntry, StateStore
+    from ectools.netboot.state.interface import StateDeletion, StateStore
 
 MAX_BOOTS = 200
 """Of one subject that ``trim`` leaves, whatever their age."""
@@ -47,7 +47,9 @@ class BootArchive:
         return sorted(boots, key=lambda each: each.started)
 
     def watch(self) -> AsyncIterator[NodeBoot | None]:
-        """Each subject's newest boot as it is written from now on; None where all are to be read anew."""
+        """Each subject's newest boot as it is written from now on; None where all are to be read anew. Of one
+        that is forgotten nothing is said: each host forgets by itself.
+        """
         return self._decode_changes(self._store.watch("latest/"))
 
     async def put(self, boot: NodeBoot, *, is_newest: bool) -> None:
@@ -129,11 +131,13 @@ class BootArchive:
         return [boot for each in entries if (boot := self._decode(each)) is not None]
 
     async def _decode_changes(
-        self, changes: AsyncIterator[StateEntry | None]
+        self, changes: AsyncIterator[StateEntry | StateDeletion | None]
     ) -> AsyncIterator[NodeBoot | None]:
-        async for entry in changes:
-            if entry is None or (boot := self._decode(entry)) is not None:
-                yield None if entry is None else boot
+        async for change in changes:
+            if change is None:
+                yield None
+            elif isinstance(change, StateEntry) and (boot := self._decode(change)) is not None:
+                yield boot
 
 
 def _digest(subject: str) -> str:

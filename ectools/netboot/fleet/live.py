@@ -23,7 +23,7 @@ from ectools.netboot.fleet.override import (
     parse_override,
 )
 from ectools.netboot.fleet.roster import Roster
-from ectools.netboot.state.interface import StateConflictError
+from ectools.netboot.state.interface import StateConflictError, StateEntry
 from ectools.netboot.state.unreadable import UnreadableLog
 from ectools.suggest import did_you_mean
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ectools.netboot.fleet.install import NodeInstall
     from ectools.netboot.fleet.model import Node
-    from ectools.netboot.state.interface import StateEntry, StateStore
+    from ectools.netboot.state.interface import StateStore
 
 _T = TypeVar("_T")
 
@@ -279,7 +279,9 @@ class LiveFleet:
         await self.load()
         async for entry in changes:
             async with self._changing:  # what is being written here is known once it is
-                is_own = entry is not None and self._revisions.get(entry.key) == entry.revision
+                is_own = entry is not None and self._revisions.get(entry.key, 0) == (
+                    entry.revision if isinstance(entry, StateEntry) else 0
+                )
             if not is_own:
                 await self.load()
 

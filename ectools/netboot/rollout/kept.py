@@ -12,14 +12,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.rollout.encode import decode_rollout, encode_rollout
-from ectools.netboot.state.interface import StateConflictError, StateError
+from ectools.netboot.state.interface import StateConflictError, StateEntry, StateError
 from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ectools.netboot.rollout.model import Rollout
-    from ectools.netboot.state.interface import StateEntry, StateStore
+    from ectools.netboot.state.interface import StateStore
 
 ROLLOUTS = "rollouts/"
 """What keys of the store begin with; a group's name is the rest."""
@@ -71,7 +71,9 @@ class KeptRollouts:
         await self.load()
         async for entry in changes:
             async with self._changing:  # what is being written here is known once it is
-                if entry is not None and entry.revision > self._revisions.get(_name_group(entry), 0):
+                if isinstance(entry, StateEntry) and entry.revision > self._revisions.get(
+                    _name_group(entry), 0
+                ):
                     self._adopt(_name_group(entry), entry.value, entry.revision)
 
     async def change(self, group: str, change: Callable[[Rollout | None], Rollout]) -> RolloutChange:

@@ -10,6 +10,8 @@ from ectools.capabilities import Capability, raised
 from ectools.credentials import find_secret
 from ectools.files import read_input
 from ectools.netboot.boots.merge import choose_kept
+from ectools.netboot.rollout.encode import decode_rollout
+from ectools.netboot.rollout.kept import ROLLOUTS
 from ectools.netboot.settings.model import NETBOOT_OPTIONS
 from ectools.netboot.state.nats_access import (
     MAX_CREDENTIAL_BYTES,
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ectools.netboot.settings.model import NetbootSettings
+    from ectools.netboot.state.copy_place import UnsaidEntry
     from ectools.netboot.state.interface import StateEntry
-    from ectools.netboot.state.local_copy import UnsaidEntry
     from ectools.netboot.state.nats_access import NatsAddress, NatsCredentials
     from ectools.netboot.state.nats_bucket import NatsBucket
     from ectools.netboot.state.shared_clock import SharedClock
@@ -99,8 +101,21 @@ def reconcile(key: str, theirs: StateEntry, mine: UnsaidEntry) -> Mapping[str, A
         return choose_kept(key, mine.value, theirs.value)
     if key.startswith(HOSTS):
         return mine.value
+    if key.startswith(ROLLOUTS) and (ended := _find_ended(mine.value, theirs.value)) is not None:
+        return ended if ended is mine.value else None
     # It was decided with the others once, and is said again because they have lost it.
     return mine.value if mine.changed > theirs.changed else None
+
+
+def _find_ended(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Of two views of one rollout the only one that has ended: it never goes on, whoever wrote last."""
+    try:
+        rollouts = decode_rollout(mine), decode_rollout(theirs)
+    except ValueError:
+        return None
+    ends = [raw for raw, each in zip((mine, theirs), rollouts, strict=True) if each.has_ended]
+    is_same = rollouts[0].plan.id == rollouts[1].plan.id
+    return ends[0] if is_same and len(ends) == 1 else None
 
 
 async def take_over(directory: Path, store: SharedStore) -> int:

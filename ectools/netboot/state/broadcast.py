@@ -27,8 +27,8 @@ class Broadcast(Generic[T]):
     def __len__(self) -> int:
         return len(self._listeners)
 
-    def publish(self, item: T) -> None:
-        """Hand ``item`` to each listener; it waits for none."""
+    def publish(self, item: T | None) -> None:
+        """Hand ``item`` to each listener; it waits for none. None, that some were missed, is told once."""
         for listener in list(self._listeners):
             listener.put(item, self._max_unread)
 
@@ -44,12 +44,13 @@ class _Listener(Generic[T]):
         self.unread: deque[T | None] = deque()
         self.there = asyncio.Event()
 
-    def put(self, item: T, max_unread: int) -> None:
+    def put(self, item: T | None, max_unread: int) -> None:
+        if item is None and self.unread and self.unread[-1] is None:
+            return  # whoever reads all anew has that, too
         if len(self.unread) >= max_unread:
             self.unread.clear()
-            self.unread.append(None)
-        else:
-            self.unread.append(item)
+            item = None
+        self.unread.append(item)
         self.there.set()
 
 

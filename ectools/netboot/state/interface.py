@@ -45,6 +45,13 @@ class StateEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StateDeletion:
+    """A key that there is none of any more. What stands there by now is told after it."""
+
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StateEvent:
     """Something that happened, which is never changed. ``sequence`` grows; ``at``: Unix seconds.
 
@@ -84,9 +91,9 @@ class StateStore(Protocol):
         """The entries whose keys begin with ``prefix``, by key. Raises StateError."""
         ...
 
-    def watch(self, prefix: str) -> AsyncIterator[StateEntry | None]:
-        """Each entry of ``prefix`` as it is changed from now on; None for one that is gone, or where some
-        were missed: the reader lists anew.
+    def watch(self, prefix: str) -> AsyncIterator[StateEntry | StateDeletion | None]:
+        """Each entry of ``prefix`` as it is changed from now on, and each key that is deleted; None where
+        some were missed: the reader lists anew.
         """
         ...
 

@@ -1,26 +1,34 @@
 """What one host has of a shared state: a copy of its entries, and what is still to be said to the others.
 
 A SQLite store whose keys are ``c/<key>`` for the copy, ``p/<key>`` for what was written here and has not been
-said, ``e/<number>`` for events likewise, and ``m/place`` for how far was read. Its log of events is this
-host's view of all hosts' events, numbered as they became known here.
+said, ``e/<number>`` for events likewise, ``d/<key>`` for keys that the others have a mark of as deleted, and
+``m/place`` for how far was read. Its log of events is this host's view of all hosts' events, numbered as they
+became known here.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.netboot.state import statements
+from ectools.netboot.state.copy_place import (
+    PLACE,
+    CopyPlace,
+    LoadedCopy,
+    UnsaidEntry,
+    make_writer,
+    read_place,
+)
 from ectools.netboot.state.entries import encode_value
 from ectools.netboot.state.interface import StateEntry, StateEvent
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from ectools.netboot.state.nats_bucket import SharedChange, SharedEvent
     from ectools.netboot.state.sqlite import SqliteStore
@@ -29,41 +37,10 @@ MAX_SENDERS = 256
 """Writers whose events are told from ones that were read before; those that spoke last."""
 MAX_UNHEARD = 1000
 """Events of this host that are compared with what comes back of them from the others' stream."""
-_PLACE = "m/place"
+# In one transaction: nobody's write waits for more.
+_LOOKED_AT, _MOVED = 1000, 500
 
 _log = log.Log(__name__)
-
-
-def make_writer() -> str:
-    """Random: no other start of any host has it."""
-    return secrets.token_hex(8)
-
-
-@dataclass(kw_only=True)
-class CopyPlace:
-    """How far was read. ``writer`` tells this copy's events from all others': another one at each start,
-    because the file, or its whole machine, may have been copied or put back. ``number`` is the last event's.
-
-    ``identity`` is the bucket's; ``sequence`` and ``events`` are the last ones read of its streams.
-    ``heard``: writer → the number of its last event that was read; ``at``: Unix seconds of the last contact.
-    """
-
-    writer: str = field(default_factory=make_writer)
-    number: int = 0
-    identity: str | None = None
-    sequence: int = 0
-    events: int = 0
-    heard: dict[str, int] = field(default_factory=dict)
-    at: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UnsaidEntry:
-    """What was written here: ``value`` None: deleted. ``base``: the revision that it was written upon."""
-
-    value: Mapping[str, Any] | None
-    changed: float
-    base: int
 
 
 class LocalCopy:
@@ -79,21 +56,27 @@ class LocalCopy:
         self._is_loaded = False
         self._unheard: OrderedDict[int, Mapping[str, Any]] = OrderedDict()
 
-    async def load(self) -> tuple[dict[str, int], dict[str, int], list[int]]:
-        """Key → revision; key → base of what is unsaid, in the order of writing; numbers of unsaid events."""
+    async def load(self) -> LoadedCopy:
+        """What there is, and the place where that is the first time."""
 
-        def work(connection: sqlite3.Connection) -> Any:
+        def work(connection: sqlite3.Connection) -> tuple[LoadedCopy, CopyPlace | None]:
             known = {each.key[2:]: each.value["r"] for each in statements.list_entries(connection, "c/")}
             unsaid = sorted(statements.list_entries(connection, "p/"), key=lambda each: each.revision)
             events = [int(each.key[2:]) for each in statements.list_entries(connection, "e/")]
-            return known, {each.key[2:]: each.value["r"] for each in unsaid}, events, _read(connection)
+            loaded = LoadedCopy(
+                revisions=known,
+                unsaid={each.key[2:]: each.value["r"] for each in unsaid},
+                kept={each.key[2:] for each in unsaid if each.value.get("k")},
+                events=events,
+            )
+            return loaded, read_place(connection)
 
-        known, unsaid, events, place = await self.store.transact(work)
+        loaded, place = await self.store.transact(work)
         if place is not None and not self._is_loaded:
             self.place = place
             self._become_another()
         self._is_loaded = True
-        return known, unsaid, events
+        return loaded
 
     async def get(self, key: str) -> StateEntry | None:
         """The entry, with what is unsaid of it; its revision is 0 where it was never said."""
@@ -118,19 +101,15 @@ class LocalCopy:
 
     async def write(self, key: str, entry: UnsaidEntry) -> None:
         """Something was written here, and is to be said."""
-        text = json.dumps({"v": entry.value, "t": entry.changed, "r": entry.base}, separators=(",", ":"))
-
-        def work(connection: sqlite3.Connection) -> None:
-            statements.put(connection, f"p/{key}", text, expected=None, now=entry.changed)
-
-        await self.store.transact(work)
+        await self.store.transact(lambda connection: _put_unsaid(connection, key, entry))
 
     async def read_unsaid(self, key: str) -> UnsaidEntry | None:
         """What is to be said of a key."""
         found = await self.store.get(f"p/{key}")
         if found is None:
             return None
-        return UnsaidEntry(value=found.value["v"], changed=found.value["t"], base=found.value["r"])
+        value = found.value
+        return UnsaidEntry(value=value["v"], changed=value["t"], base=value["r"], is_kept="k" in value)
 
     async def drop(self, keys: Iterable[str]) -> None:
         """What was to be said of these keys has been, or never will be."""
@@ -139,8 +118,10 @@ class LocalCopy:
             lambda connection: [statements.delete(connection, each, expected=None) for each in names]
         )
 
-    async def learn(self, changes: Sequence[SharedChange]) -> None:
-        """What the others have, and how far was read, in one transaction."""
+    async def learn(self, changes: Sequence[SharedChange], *, marks: Sequence[SharedChange] = ()) -> None:
+        """What the others have, and how far was read, in one transaction. ``marks``: of deleted keys, that
+        they have.
+        """
         texts = [(each, _encode_copy(each)) for each in changes]
         place = self._encode_place()
 
@@ -150,9 +131,47 @@ class LocalCopy:
                     statements.delete(connection, f"c/{change.key}", expected=None)
                 else:
                     statements.put(connection, f"c/{change.key}", text, expected=None, now=change.changed)
-            statements.put(connection, _PLACE, place, expected=None, now=self.place.at)
+                    statements.delete(connection, f"d/{change.key}", expected=None)
+            for mark in marks:
+                statements.put(connection, f"d/{mark.key}", "{}", expected=None, now=mark.changed)
+            statements.put(connection, PLACE, place, expected=None, now=self.place.at)
 
         await self.store.transact(work)
+
+    async def list_older(self, prefix: str, *, before: float) -> AsyncIterator[Sequence[str]]:
+        """Keys of entries that were last changed before that time, some at a time."""
+        async for keys in self._list_ages(f"c/{prefix}", before=before):
+            yield await self._choose(keys, lambda connection, key: not _has(connection, f"p/{key}"))
+        async for keys in self._list_ages(f"p/{prefix}", before=before):
+            yield await self._choose(keys, _says_value)
+
+    async def list_marks(self, *, before: float) -> AsyncIterator[Sequence[str]]:
+        """Keys that were deleted before that time, and have a mark, some at a time."""
+        async for keys in self._list_ages("d/", before=before):
+            yield keys
+
+    async def drop_marks(self, keys: Sequence[str]) -> None:
+        """Their marks are gone."""
+        await self.store.transact(
+            lambda connection: [statements.delete(connection, f"d/{each}", expected=None) for each in keys]
+        )
+
+    async def _list_ages(self, prefix: str, *, before: float) -> AsyncIterator[Sequence[str]]:
+        look = partial(statements.list_ages, prefix=prefix, limit=_LOOKED_AT)
+        start: str | None = None
+        while True:
+            rows, start = await self.store.transact(partial(look, start=start))
+            if old := [key[2:] for key, changed in rows if changed < before]:
+                yield old
+            if start is None:
+                return
+
+    async def _choose(
+        self, keys: Sequence[str], is_wanted: Callable[[sqlite3.Connection, str], bool]
+    ) -> Sequence[str]:
+        return await self.store.transact(
+            lambda connection: [each for each in keys if is_wanted(connection, each)]
+        )
 
     async def append(self, event: Mapping[str, Any]) -> tuple[int, StateEvent]:
         """An event of this host's, which is to be said: its number, and as it is at once in its own view."""
@@ -162,7 +181,7 @@ class LocalCopy:
 
         def work(connection: sqlite3.Connection) -> int:
             _put_unsaid_event(connection, fields)
-            statements.put(connection, _PLACE, place, expected=None, now=fields["at"])
+            statements.put(connection, PLACE, place, expected=None, now=fields["at"])
             return _log_event(connection, fields)
 
         sequence = await self.store.transact(work)
@@ -212,23 +231,19 @@ class LocalCopy:
                 _put_unsaid_event(connection, fields)
             for fields in new:
                 _log_event(connection, fields)
-            statements.put(connection, _PLACE, place, expected=None, now=self.place.at)
+            statements.put(connection, PLACE, place, expected=None, now=self.place.at)
 
         await self.store.transact(work)
         return [fields["number"] for _, fields in again]
 
     async def restore(self) -> None:
-        """All that was copied is to be said: whoever had it has lost it."""
+        """All that was copied is to be said, and what was deleted lately: whoever had it has lost it.
 
-        def work(connection: sqlite3.Connection) -> None:
-            for entry in statements.list_entries(connection, "c/"):
-                key = f"p/{entry.key[2:]}"
-                if statements.get(connection, key) is None:
-                    text = json.dumps({"v": entry.value["v"], "t": entry.value["t"], "r": 0})
-                    statements.put(connection, key, text, expected=None, now=entry.changed)
-                statements.delete(connection, entry.key, expected=None)
-
-        await self.store.transact(work)
+        In steps: where it is ended between two, it is begun anew, and goes on.
+        """
+        for prefix in ("c/", "d/"):
+            while await self.store.transact(partial(_move, prefix=prefix)):
+                pass
 
     def _sign(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
         """An event with its writer and its number, which nobody else gives."""
@@ -293,9 +308,34 @@ class LocalCopy:
         return json.dumps(vars(self.place), separators=(",", ":"))
 
 
-def _read(connection: sqlite3.Connection) -> CopyPlace | None:
-    found = statements.get(connection, _PLACE)
-    return None if found is None else CopyPlace(**found.value)
+def _move(connection: sqlite3.Connection, prefix: str) -> bool:
+    """Make some of the copy, or of the marks, unsaid; what has been written since stays as it is. Whether
+    there may be more.
+    """
+    rows, following = statements.list_ages(connection, prefix, start=None, limit=_MOVED)
+    for name, changed in rows:
+        found = statements.get(connection, name)
+        if found is not None and not _has(connection, f"p/{name[2:]}"):
+            value = found.value["v"] if prefix == "c/" else None
+            entry = UnsaidEntry(value=value, changed=changed, base=0, is_kept=True)
+            _put_unsaid(connection, name[2:], entry)
+        statements.delete(connection, name, expected=None)
+    return following is not None
+
+
+def _has(connection: sqlite3.Connection, name: str) -> bool:
+    return statements.get(connection, name) is not None
+
+
+def _says_value(connection: sqlite3.Connection, key: str) -> bool:
+    found = statements.get(connection, f"p/{key}")
+    return found is not None and found.value["v"] is not None
+
+
+def _put_unsaid(connection: sqlite3.Connection, key: str, entry: UnsaidEntry) -> None:
+    written = {"v": entry.value, "t": entry.changed, "r": entry.base} | ({"k": 1} if entry.is_kept else {})
+    text = json.dumps(written, separators=(",", ":"))
+    statements.put(connection, f"p/{key}", text, expected=None, now=entry.changed)
 
 
 def _join(key: str, copied: StateEntry | None, unsaid: StateEntry | None) -> StateEntry | None:

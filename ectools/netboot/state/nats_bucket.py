@@ -91,6 +91,11 @@ class NatsBucket:
         value, changed = self._decode(key, found[1])
         return StateEntry(key=key, value=value, revision=found[0], changed=changed)
 
+    async def find_revision(self, key: str) -> int | None:
+        """That of a key, or of its mark where it was deleted; None where there is neither."""
+        found = await self._get_message(_to_subject(self._bucket, key))
+        return None if found is None else found[0]
+
     async def put(
         self, key: str, value: Mapping[str, Any] | None, *, changed: float, expected: int | None
     ) -> int:
@@ -127,6 +132,25 @@ class NatsBucket:
             with contextlib.suppress(StateConflictError):
                 await self._publish(subject, secrets.token_hex(8).encode(), {}, expected)
         raise StateUnreachableError(f"{self._bucket}: its key {_IDENTITY} cannot be read")
+
+    async def renew_identity(self, before: str, *, events: int) -> str:
+        """From now on it is another bucket than ``before``: its servers have lost the end of it, and have
+        ``events`` left.
+        """
+        subject = f"$KV.{self._bucket}.{_IDENTITY}"
+        found = await self._get_message(subject)
+        if found is not None and found[1] == before.encode():
+            with contextlib.suppress(StateConflictError):  # another host has noticed it, too
+                renewed = f"{before.partition('-')[0]}-{secrets.token_hex(8)}-{events}"
+                await self._publish(subject, renewed.encode(), {}, found[0])
+        return await self.identify()
+
+    async def find_ends(self) -> tuple[int, int]:
+        """The last sequences of its two streams."""
+        async with self._speaking():
+            entries = await self._jetstream.stream_info(self._stream)
+            events = await self._jetstream.stream_info(self._events)
+        return entries.state.last_seq, events.state.last_seq
 
     async def ask_time(self) -> float | None:
         """Unix seconds of the server's, at a moment within this call; None where it was not to be had."""
@@ -324,6 +348,13 @@ class NatsBucket:
             trouble = explain_trouble(error)
             self.closed.set(trouble.message)
             raise trouble from error
+
+
+def count_common_events(before: str, now: str) -> int:
+    """How many events a bucket has still of those that it had by its identity ``before``."""
+    origin, _, renewed = now.partition("-")
+    events = renewed.rpartition("-")[2]
+    return int(events) if origin == before.partition("-")[0] and events.isdecimal() else 0
 
 
 def explain_trouble(error: Exception) -> StateUnreachableError:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ectools import log
+from ectools.netboot.state.copy_place import UnsaidEntry
 from ectools.netboot.state.entries import check_key, encode_value
 from ectools.netboot.state.interface import (
     StateConflictError,
@@ -22,13 +23,14 @@ from ectools.netboot.state.interface import (
     StateError,
     StateUnreachableError,
 )
-from ectools.netboot.state.local_copy import LocalCopy, UnsaidEntry
+from ectools.netboot.state.local_copy import LocalCopy
+from ectools.netboot.state.nats_bucket import SharedChange
 from ectools.netboot.state.shared_view import SharedView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from ectools.netboot.state.interface import StateEvent
+    from ectools.netboot.state.interface import StateDeletion, StateEvent
     from ectools.netboot.state.nats_bucket import NatsBucket, SharedEvent
     from ectools.netboot.state.sqlite import SqliteStore
     from ectools.timers import Guard
@@ -42,9 +44,8 @@ MAX_UNSAID = 50_000
 SAY_SECONDS = 0.25
 """That a write waits for the others to have it too."""
 _AGAIN_SECONDS = 5.0
-_AT_ONCE = 64
+_AT_ONCE, _KEPT_AT_ONCE = 64, 256
 _MAX_TRIES = 8
-_PRUNED_AT_ONCE = 500
 
 
 @dataclass(kw_only=True, eq=False)
@@ -72,8 +73,10 @@ class SharedStore:
         self._reconcile = reconcile
         self._clock = clock
         self._bucket: NatsBucket | None = None
-        self.view = SharedView(self.copy, clock=clock)
         self._unsaid: dict[str, _Unsaid] = {}
+        self.view = SharedView(self.copy, clock=clock, unsaid=self._unsaid)
+        # Those of them that were here before they were to be said: perhaps nobody else has them.
+        self._kept: set[str] = set()
         self._events: dict[int, None] = {}
         self._wake = asyncio.Event()
         self._loading = asyncio.Lock()
@@ -130,9 +133,10 @@ class SharedStore:
         async with self._loading:
             if self._is_loaded:
                 return
-            self.view.revisions, unsaid, events = await self.copy.load()
-            self._unsaid = {key: _Unsaid(base=base) for key, base in unsaid.items()}
-            self._events = dict.fromkeys(events)
+            loaded = await self.copy.load()
+            self.view.revisions, self._kept = loaded.revisions, loaded.kept
+            self._unsaid |= {key: _Unsaid(base=base) for key, base in loaded.unsaid.items()}
+            self._events = dict.fromkeys(loaded.events)
             self._is_loaded = True
 
     async def close(self) -> None:
@@ -168,7 +172,7 @@ class SharedStore:
     async def list(self, prefix: str) -> Sequence[StateEntry]:
         return await self.copy.list(prefix)
 
-    def watch(self, prefix: str) -> AsyncIterator[StateEntry | None]:
+    def watch(self, prefix: str) -> AsyncIterator[StateEntry | StateDeletion | None]:
         return self.view.watch(prefix)
 
     async def append(
@@ -190,17 +194,19 @@ class SharedStore:
         return await self._local.events(after=after, limit=limit)
 
     async def prune(self, prefix: str, *, before: float) -> int:
-        """As ``StateStore.prune``; of events those in the copy: of its stream the server keeps the newest."""
-        if not prefix:
-            return await self._local.prune("", before=before)
-        keys = [each.key for each in await self.copy.list(prefix) if each.changed < before]
-        for start in range(0, len(keys), _PRUNED_AT_ONCE):
-            await asyncio.gather(
-                *(self._write(key, None, waits=False) for key in keys[start : start + _PRUNED_AT_ONCE])
-            )
-        if self._bucket is not None:
-            await self.view.forget_marks(self._bucket)
-        return len(keys)
+        """As ``StateStore.prune``, in steps, between which others get their turn. Of events those in the
+        copy: of its stream the server keeps the newest; old marks of what was deleted go with them.
+        """
+        gone = 0
+        if prefix:
+            async for keys in self.copy.list_older(prefix, before=before):
+                await _all(self._write(key, None, waits=False) for key in keys)
+                gone += len(keys)
+        else:
+            gone = await self._local.prune("", before=before)
+            if self._bucket is not None:
+                await self.view.forget_marks(self._bucket)
+        return gone
 
     # What is written here
 
@@ -218,8 +224,10 @@ class SharedStore:
             each for each in entries if each.key not in self.view.revisions and each.key not in self._unsaid
         ]
         for each in new:
-            await self.copy.write(each.key, UnsaidEntry(value=each.value, changed=each.changed, base=0))
+            entry = UnsaidEntry(value=each.value, changed=each.changed, base=0, is_kept=True)
+            await self.copy.write(each.key, entry)
             self._unsaid[each.key] = _Unsaid(base=0)
+            self._kept.add(each.key)
         self._wake.set()
         return len(new)
 
@@ -246,7 +254,7 @@ class SharedStore:
         earlier = self._unsaid.get(key)
         base = self.view.revisions.get(key, 0) if earlier is None else earlier.base
         unsaid = self._unsaid[key] = _Unsaid(base=base)
-        entry = UnsaidEntry(value=value, changed=self._clock(), base=base)
+        entry = UnsaidEntry(value=value, changed=self._clock(), base=base, is_kept=key in self._kept)
         try:
             await self.copy.write(key, entry)
         except StateError:
@@ -265,11 +273,12 @@ class SharedStore:
                     await unsaid.said.wait()
 
     async def _bound(self) -> None:
-        while len(self._unsaid) > MAX_UNSAID:
-            oldest = next(iter(self._unsaid))
+        while len(self._unsaid) - len(self._kept) > MAX_UNSAID:
+            oldest = next(key for key in self._unsaid if key not in self._kept)
             self._unsaid.pop(oldest).said.set()
             self.dropped += 1
             await self.copy.drop([oldest])
+            await self.view.tell_settled(oldest, None)
 
     # What is said to the others, and heard of them
 
@@ -284,7 +293,9 @@ class SharedStore:
         bucket = self._need_bucket()
         while self._bucket is bucket:
             self._wake.clear()
-            keys = list(self._unsaid)
+            # Who waits for a write does not wait for all that is said anew.
+            keys = [key for key in self._unsaid if key not in self._kept]
+            keys += [key for key in self._unsaid if key in self._kept][:_KEPT_AT_ONCE]
             for start in range(0, len(keys), _AT_ONCE):
                 await _all(self._say(bucket, key) for key in keys[start : start + _AT_ONCE])
             for number in sorted(self._events):
@@ -293,6 +304,8 @@ class SharedStore:
                     await bucket.append(fields, message_id=f"{fields['writer']}-{number}")
                 await self.copy.drop_event(number)
                 self._events.pop(number, None)
+            if self._kept:
+                continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_AGAIN_SECONDS):
                     await self._wake.wait()
@@ -304,49 +317,67 @@ class SharedStore:
         if again:
             self._wake.set()
 
-    async def restore(self) -> None:
-        """The others have lost everything: it is said anew, but where one of them says it first."""
+    async def restore(self, *, events: int = 0) -> None:
+        """The others have lost what they had: it is said anew, but where one of them says it first. They have
+        the first ``events`` still that this host has read.
+        """
         await self.copy.restore()
-        self.view.revisions = {}
-        self.copy.place.sequence = self.copy.place.events = 0
-        _, unsaid, _ = await self.copy.load()
-        for key in unsaid:
+        self.view.begin_elsewhere(events=events)
+        loaded = await self.copy.load()
+        # What was decided stands behind the many boots (rollouts/, boots/): it is said first.
+        for key in reversed(loaded.unsaid):
             self._unsaid.setdefault(key, _Unsaid(base=0)).base = 0
+        self._kept = loaded.kept
 
     async def _say(self, bucket: NatsBucket, key: str) -> None:
         unsaid = self._unsaid.get(key)
         entry = None if unsaid is None else await self.copy.read_unsaid(key)
         if unsaid is None:
             return
-        value, revision = (None, unsaid.base) if entry is None else (entry.value, unsaid.base)
-        stands = entry is None or (entry.value is None and unsaid.base == 0)
-        expected = unsaid.base
-        for _ in range(_MAX_TRIES):
-            if stands:
-                break
-            assert entry is not None  # noqa: S101 - else it stands
-            try:
-                revision = await bucket.put(key, value, changed=entry.changed, expected=expected)
-                await self.view.learn_own(key, value, revision, entry.changed)
-                break
-            except StateConflictError:
-                found = await bucket.get(key)
-            if found is None:
-                expected, stands = 0, entry.value is None
-                continue
-            await self.view.adopt(found)
-            chosen = self._reconcile(key, found, entry)
-            expected = revision = found.revision
-            stands = chosen is None or chosen == found.value
-            value = chosen
-        else:
-            return  # others change it all the time: at the next turn
+        settled = None
+        # What was never said, and is deleted, is nothing to the others.
+        if entry is not None and (entry.value is not None or unsaid.base or entry.is_kept):
+            settled = await self._settle(bucket, key, entry, expected=unsaid.base)
+            if settled is None:
+                return  # others change it all the time: at the next turn
         if self._unsaid.get(key) is unsaid:
+            await self.copy.drop([key])  # whatever is written from now on is written after that
+        later = self._unsaid.get(key)
+        if later is unsaid:
             del self._unsaid[key]
-            await self.copy.drop([key])
-        else:
-            self._unsaid[key].base = revision
+            self._kept.discard(key)
+            await self.view.tell_settled(key, settled)
+        elif later is not None:  # it was written once more; None: it has made room meanwhile
+            later.base = unsaid.base if settled is None else settled.revision
         unsaid.said.set()
+
+    async def _settle(
+        self, bucket: NatsBucket, key: str, entry: UnsaidEntry, *, expected: int
+    ) -> SharedChange | None:
+        """What stands of a key, once the others have heard of ``entry``; None: it cannot be said now."""
+        value = entry.value
+        is_known = not expected and key in self.view.revisions  # by somebody else: it is looked at first
+        for _ in range(_MAX_TRIES):
+            # Where there is nothing to delete, no mark is left of that.
+            if not is_known and (value is not None or expected):
+                with contextlib.suppress(StateConflictError):
+                    revision = await bucket.put(key, value, changed=entry.changed, expected=expected)
+                    return await self.view.learn_own(key, value, revision, entry.changed)
+            found, is_known = await bucket.get(key), False
+            if found is None:
+                if value is None:
+                    return SharedChange(key=key, value=None, revision=0, changed=entry.changed, left=0)
+                expected = 0
+                continue
+            settled = await self.view.adopt(found)
+            chosen = self._reconcile(key, found, entry)
+            expected = found.revision
+            if entry.value is None and entry.is_kept and found.changed <= entry.changed:
+                continue  # they have lost that it was deleted: once more
+            if chosen is None or chosen == found.value:
+                return settled
+            value = chosen
+        return None
 
 
 async def _all(work: Any) -> None:

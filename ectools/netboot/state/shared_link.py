@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools import log
 from ectools.netboot.state.interface import StateError
+from ectools.netboot.state.nats_bucket import count_common_events
 from ectools.netboot.state.nats_connection import open_bucket
 from ectools.netboot.state.shared_clock import MEASURE_SECONDS
 from ectools.netboot.state.shared_view import MARK_SECONDS
@@ -109,11 +110,15 @@ class SharedLink:
     async def _use(self, bucket: NatsBucket, server: str) -> None:
         """Read what was missed, and then go on with both streams. Raises StateError."""
         store, view, place = self._store, self._store.view, self._store.copy.place
+        ends = await bucket.find_ends()  # before anything is written that makes them longer
         await self._measure(bucket)
         identity = await bucket.identify()
+        if place.identity == identity and await view.is_ahead(bucket, ends):
+            # Put back from a copy, or its power was cut: what it has acknowledged is not on its disk at once.
+            identity = await bucket.renew_identity(identity, events=ends[1])
         if place.identity is not None and place.identity != identity:
             _log.warning("what the boot hosts share was lost by NATS: it is written again", server=server)
-            await store.restore()
+            await store.restore(events=count_common_events(place.identity, identity))
         is_long = self._clock() - place.at > MARK_SECONDS / 2
         is_full = is_long or not view.is_whole or place.identity != identity
         place.identity = identity

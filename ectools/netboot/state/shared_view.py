@@ -5,36 +5,44 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.state.broadcast import Broadcast
-from ectools.netboot.state.interface import StateEntry, StateError
+from ectools.netboot.state.interface import StateDeletion, StateEntry, StateError
 from ectools.netboot.state.nats_bucket import SharedChange
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 
     from ectools.netboot.state.local_copy import LocalCopy
     from ectools.netboot.state.nats_bucket import NatsBucket
 
 MARK_SECONDS = 86400.0
 """After which it is no more to be seen of a deleted key that it was: who was away longer reads all anew."""
-MAX_MARKS = 50_000
-_MARKS_AT_ONCE = 500
+MAX_MARKS = 10_000
+"""That one call takes away."""
 
 
 class SharedView:
-    """The view of one host. ``clock`` gives Unix seconds."""
+    """The view of one host. ``clock`` gives Unix seconds. ``unsaid``: keys of which what was written here is
+    what there is, whatever is heard, until it has been said.
+    """
 
-    def __init__(self, copy: LocalCopy, *, clock: Callable[[], float]) -> None:
+    def __init__(self, copy: LocalCopy, *, clock: Callable[[], float], unsaid: Container[str]) -> None:
         self._copy = copy
+        self._unsaid = unsaid
         self._clock = clock
-        self._broadcasts: dict[str, Broadcast[StateEntry | None]] = {}
-        self._marks: dict[str, float] = {}  # deleted keys → Unix seconds
+        self._broadcasts: dict[str, Broadcast[StateEntry | StateDeletion]] = {}
         self._before: set[str] = set()  # keys of the copy, while it is read anew
+        self._untold: set[str] = set()  # unsaid keys of which something was heard
         self.revisions: dict[str, int] = {}
         """Key → its revision, as it was heard of last."""
-        self.is_whole = True
-        """Whether the copy has all that was heard: else it is to be read anew."""
 
-    def watch(self, prefix: str) -> AsyncIterator[StateEntry | None]:
+    @property
+    def is_whole(self) -> bool:
+        """Whether the copy has all that was heard: else it is to be read anew, after an end of this program
+        too.
+        """
+        return self._copy.place.is_whole
+
+    def watch(self, prefix: str) -> AsyncIterator[StateEntry | StateDeletion | None]:
         """As ``StateStore.watch``."""
         return self._broadcasts.setdefault(prefix, Broadcast()).listen()
 
@@ -42,7 +50,7 @@ class SharedView:
         """What the others have changed, in the order of revisions; older ones are left out. ``is_own``: it
         was answered to this host, ahead of what it hears. Raises StateError: the copy is not whole then.
         """
-        new, place = [], self._copy.place
+        new, marks, place = [], [], self._copy.place
         for change in changes:
             if is_own and change.revision <= place.sequence:
                 continue  # it was heard of before its answer came, and perhaps what came after it
@@ -51,30 +59,51 @@ class SharedView:
                 new.append(change)
             if not is_own:
                 place.sequence = max(place.sequence, change.revision)
-                self._note_mark(change)
+                if change.value is None and change.key:
+                    self.revisions.pop(change.key, None)
+                    marks.append(change)
         place.at = self._clock()
         try:
-            await self._copy.learn(new)
+            await self._copy.learn(new, marks=marks)
         except StateError:
-            self.is_whole = False
+            place.is_whole = False
             raise
         for change in new:
-            self.tell(change.key, change.value, change.revision, change.changed)
+            if change.key not in self._unsaid:
+                self.tell(change.key, change.value, change.revision, change.changed)
+            elif not is_own:
+                self._untold.add(change.key)
 
-    async def adopt(self, entry: StateEntry) -> None:
+    async def adopt(self, entry: StateEntry) -> SharedChange:
         """An entry that was asked for. Raises StateError."""
-        await self.learn_own(entry.key, entry.value, entry.revision, entry.changed)
+        return await self.learn_own(entry.key, entry.value, entry.revision, entry.changed)
 
     async def learn_own(
         self, key: str, value: Mapping[str, Any] | None, revision: int, changed: float
-    ) -> None:
+    ) -> SharedChange:
         """What was answered to this host. Raises StateError."""
         change = SharedChange(key=key, value=value, revision=revision, changed=changed, left=0)
         await self.learn([change], is_own=True)
+        return change
+
+    async def tell_settled(self, key: str, settled: SharedChange | None) -> None:
+        """A key is unsaid no more: those who watch it hear of what stands by now. Raises StateError.
+
+        ``settled``: what the others have answered; None: nothing.
+        """
+        if key in self._untold:
+            self._untold.discard(key)
+            found = await self._copy.get(key)
+            if found is None:
+                self.tell(key, None, 0, 0.0)
+            else:
+                self.tell(key, found.value, found.revision, found.changed)
+        elif settled is not None:
+            self.tell(key, settled.value, settled.revision, settled.changed)
 
     def begin_anew(self) -> None:
         """All that the others have is about to be heard, whatever was heard before."""
-        self.is_whole = False
+        self._copy.place.is_whole = False
         self._before |= self.revisions.keys()
         self.revisions = {}
         self._copy.place.sequence = 0
@@ -83,19 +112,51 @@ class SharedView:
         """The others have these keys, and no further one. Raises StateError."""
         gone = sorted(self._before - present)
         absent = [SharedChange(key=key, value=None, revision=0, changed=0.0, left=0) for key in gone]
-        await self._copy.learn(absent)
+        self._copy.place.is_whole = True
+        try:
+            await self._copy.learn(absent)
+        except BaseException:  # also where that is not waited for any more
+            self._copy.place.is_whole = False
+            raise
         self._before = set()
-        self.is_whole = True
         for key in gone:
-            self.tell(key, None, 0, 0.0)
+            if key not in self._unsaid:
+                self.tell(key, None, 0, 0.0)
+            else:
+                self._untold.add(key)
 
     async def forget_marks(self, bucket: NatsBucket) -> None:
-        """Have old marks of deleted keys taken away, a number at a time. Raises StateError."""
-        before = self._clock() - MARK_SECONDS
-        old = [key for key, at in self._marks.items() if at < before][:_MARKS_AT_ONCE]
-        await bucket.forget_deleted(old)
-        for key in old:
-            self._marks.pop(key, None)
+        """Have old marks of deleted keys taken away. Raises StateError."""
+        left = MAX_MARKS
+        async for keys in self._copy.list_marks(before=self._clock() - MARK_SECONDS):
+            await bucket.forget_deleted(keys)
+            await self._copy.drop_marks(keys)
+            left -= len(keys)
+            if left <= 0:
+                return
+
+    def begin_elsewhere(self, *, events: int) -> None:
+        """Nothing of what was heard counts any more but the first ``events``: the others have another bucket,
+        or have lost its end.
+        """
+        self.revisions, self._before = {}, set()
+        place = self._copy.place
+        place.sequence, place.events = 0, min(place.events, events)
+
+    async def is_ahead(self, bucket: NatsBucket, ends: tuple[int, int]) -> bool:
+        """Whether more was heard, or answered, than there is: ``ends`` are the streams' last sequences.
+        Raises StateError.
+        """
+        place = self._copy.place
+        if place.sequence > ends[0] or place.events > ends[1]:
+            return True
+        if not self.revisions:
+            return False
+        # Others may have written more than was lost: but no key falls back.
+        newest = max(self.revisions, key=self.revisions.__getitem__)
+        found = await bucket.find_revision(newest)
+        known = self.revisions[newest]
+        return known > ends[0] or (found is not None and found < known)
 
     def tell(self, key: str, value: Mapping[str, Any] | None, revision: int, changed: float) -> None:
         """Those who watch the key hear of it."""
@@ -104,16 +165,7 @@ class SharedView:
                 del self._broadcasts[prefix]
             elif key.startswith(prefix):
                 broadcast.publish(
-                    None
+                    StateDeletion(key=key)
                     if value is None
                     else StateEntry(key=key, value=value, revision=revision, changed=changed)
                 )
-
-    def _note_mark(self, change: SharedChange) -> None:
-        """A key that was deleted is none any more, and its mark is to go some day."""
-        self._marks.pop(change.key, None)
-        if change.value is None and change.key:
-            self.revisions.pop(change.key, None)
-            self._marks[change.key] = change.changed
-            while len(self._marks) > MAX_MARKS:
-                del self._marks[next(iter(self._marks))]

@@ -15,6 +15,7 @@ import sqlite3
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools import log
@@ -22,7 +23,7 @@ from ectools.netboot.state import statements
 from ectools.netboot.state.broadcast import Broadcast
 from ectools.netboot.state.database import cut_log, is_corrupt, is_log_long, open_database, write_back
 from ectools.netboot.state.entries import check_key, encode_value
-from ectools.netboot.state.interface import StateEntry, StateError, StateEvent
+from ectools.netboot.state.interface import StateDeletion, StateEntry, StateError, StateEvent
 from ectools.timers import Guard
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class SqliteStore:
         self._loop = asyncio.get_running_loop()
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._waiting = 0
-        self._broadcasts: dict[str, Broadcast[StateEntry | None]] = {}
+        self._broadcasts: dict[str, Broadcast[StateEntry | StateDeletion]] = {}
         self._thread = threading.Thread(target=self._run, name="state", daemon=True)
         self._connection: sqlite3.Connection | None = None
         self._failed_at = 0.0
@@ -120,7 +121,7 @@ class SqliteStore:
         text, now = encode_value(key, value), self._clock()
 
         def tell(revision: int) -> None:
-            self._tell(key, lambda: StateEntry(key=key, value=value, revision=revision, changed=now))
+            self._tell(StateEntry(key=key, value=value, revision=revision, changed=now))
 
         revision: int = await self._ask(
             lambda connection: statements.put(connection, key, text, expected=expected, now=now), done=tell
@@ -132,7 +133,7 @@ class SqliteStore:
 
         def tell(was_there: bool) -> None:
             if was_there:
-                self._tell(key)
+                self._tell(StateDeletion(key=key))
 
         await self._ask(lambda connection: statements.delete(connection, key, expected=expected), done=tell)
 
@@ -142,7 +143,7 @@ class SqliteStore:
         )
         return entries
 
-    def watch(self, prefix: str) -> AsyncIterator[StateEntry | None]:
+    def watch(self, prefix: str) -> AsyncIterator[StateEntry | StateDeletion | None]:
         return self._broadcasts.setdefault(prefix, Broadcast()).listen()
 
     async def append(
@@ -164,17 +165,24 @@ class SqliteStore:
         """In steps, between which others get their turn."""
         gone = 0
 
-        def tell(keys: Sequence[str]) -> None:
-            for key in keys if prefix else ():
-                self._tell(key)
+        def tell(pruned: tuple[Sequence[str], str | None]) -> None:
+            for key in pruned[0]:
+                self._tell(StateDeletion(key=key))
 
+        if prefix:
+            prune = partial(statements.prune_entries, prefix=prefix, before=before, limit=_AT_ONCE)
+            start: str | None = None
+            while True:
+                keys, start = await self._ask(partial(prune, start=start), done=tell)
+                gone += len(keys)
+                if start is None:
+                    return gone
         while True:
-            keys: Sequence[str] = await self._ask(
-                lambda connection: statements.prune_some(connection, prefix, before=before, limit=_AT_ONCE),
-                done=tell,
+            count: int = await self._ask(
+                lambda connection: statements.prune_events(connection, before=before, limit=_AT_ONCE)
             )
-            gone += len(keys)
-            if len(keys) < _AT_ONCE:
+            gone += count
+            if count < _AT_ONCE:
                 return gone
 
     async def transact(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -185,12 +193,12 @@ class SqliteStore:
         result: _T = await self._ask(work)
         return result
 
-    def _tell(self, key: str, make: Callable[[], StateEntry | None] = lambda: None) -> None:
+    def _tell(self, change: StateEntry | StateDeletion) -> None:
         for prefix, broadcast in list(self._broadcasts.items()):
             if not len(broadcast):
                 del self._broadcasts[prefix]
-            elif key.startswith(prefix):
-                broadcast.publish(make())
+            elif change.key.startswith(prefix):
+                broadcast.publish(change)
 
     async def _ask(
         self, work: Callable[[sqlite3.Connection], Any], *, done: Callable[[Any], object] | None = None

@@ -47,6 +47,23 @@ def list_entries(connection: sqlite3.Connection, prefix: str) -> Sequence[StateE
     return [_build_entry(row) for row in rows]
 
 
+def list_ages(
+    connection: sqlite3.Connection, prefix: str, *, start: str | None, limit: int
+) -> tuple[Sequence[tuple[str, float]], str | None]:
+    """Keys of ``prefix`` and when each was changed, so many at most, by key, and where to go on; None: at the
+    end. ``start`` is what was told to go on with; None: the first time.
+
+    So many are looked at, however many are wanted of them: nobody's write waits for all.
+    """
+    first, end = _range(prefix)
+    rows = connection.execute(
+        "SELECT key, changed FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
+        (first if start is None else start, end, limit),
+    ).fetchall()
+    # NUL is below all that a key may have.
+    return rows, f"{rows[-1][0]}\0" if len(rows) == limit else None
+
+
 def append(connection: sqlite3.Connection, event: tuple[float, str, str, str | None, str]) -> int:
     """The sequence of an event: (at, kind, subject, by, data). The oldest make room for it."""
     cursor = connection.execute(
@@ -81,21 +98,24 @@ def list_events(connection: sqlite3.Connection, after: int, limit: int) -> Seque
     ]
 
 
-def prune_some(connection: sqlite3.Connection, prefix: str, *, before: float, limit: int) -> Sequence[str]:
-    """At most ``limit`` of what is older: the keys of entries that are gone, or the numbers of events."""
-    if prefix:
-        rows = connection.execute(
-            "DELETE FROM entries WHERE revision IN (SELECT revision FROM entries"
-            " WHERE key >= ? AND key < ? AND changed < ? LIMIT ?) RETURNING key",
-            (*_range(prefix), before, limit),
-        )
-    else:
-        rows = connection.execute(
-            "DELETE FROM events WHERE sequence IN (SELECT sequence FROM events WHERE at < ?"
-            " ORDER BY sequence LIMIT ?) RETURNING sequence",
-            (before, limit),
-        )
-    return [str(each) for (each,) in rows.fetchall()]
+def prune_entries(
+    connection: sqlite3.Connection, prefix: str, *, before: float, start: str | None, limit: int
+) -> tuple[Sequence[str], str | None]:
+    """Keys of entries that are older, and gone now, and where to go on, as ``list_ages``."""
+    rows, following = list_ages(connection, prefix, start=start, limit=limit)
+    old = [key for key, changed in rows if changed < before]
+    for key in old:
+        delete(connection, key, expected=None)
+    return old, following
+
+
+def prune_events(connection: sqlite3.Connection, *, before: float, limit: int) -> int:
+    """How many events are older, and gone now: so many at most."""
+    return connection.execute(
+        "DELETE FROM events WHERE sequence IN (SELECT sequence FROM events WHERE at < ?"
+        " ORDER BY sequence LIMIT ?)",
+        (before, limit),
+    ).rowcount
 
 
 def _check(connection: sqlite3.Connection, key: str, expected: int) -> None:

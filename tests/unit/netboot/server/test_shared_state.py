@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from support.nats_servers import start_nats
 from support.shared_stores import count_tries, open_shared, until
 
 from ectools.errors import InputError
+from ectools.netboot.rollout.decide import start_rollout
+from ectools.netboot.rollout.encode import encode_rollout
+from ectools.netboot.rollout.model import RolloutPlan, RolloutState
 from ectools.netboot.server.boot_records import BootRecords
 from ectools.netboot.server.shared_state import (
     SharedPlan,
@@ -23,8 +27,8 @@ from ectools.netboot.server.shared_state import (
     take_over,
 )
 from ectools.netboot.state import shared_link
+from ectools.netboot.state.copy_place import UnsaidEntry
 from ectools.netboot.state.interface import StateEntry
-from ectools.netboot.state.local_copy import UnsaidEntry
 from ectools.netboot.state.nats_access import NatsAddress, build_tls, parse_nats_credentials
 from ectools.netboot.state.nats_bucket import explain_trouble
 from ectools.netboot.state.shared import SHARED_FILE
@@ -104,6 +108,21 @@ def test_what_stands(key: str, mine: float, theirs: float, stands: str) -> None:
     said = UnsaidEntry(value={"n": 1}, changed=mine, base=0)
     assert reconcile(key, entry({"n": 2}, theirs), said) == ({"n": 1} if stands == "mine" else None)
     assert reconcile(key, entry({"n": 2}, theirs), UnsaidEntry(value=None, changed=9.0, base=0)) is None
+
+
+@pytest.mark.parametrize("plan", ["same", "another"])
+def test_an_end_of_a_rollout_stands_whenever_the_rest_was_written(plan: str) -> None:
+    """Of the same rollout; one that was begun later is not ended by an earlier one's end."""
+    running = start_rollout(RolloutPlan(id="same", group="g", target="new", before="old"))
+    ended = encode_rollout(
+        replace(running, plan=replace(running.plan, id=plan), state=RolloutState.ABORTED, ended=1.0)
+    )
+    mine, theirs = (
+        UnsaidEntry(value=value, changed=1.0, base=0) for value in (ended, encode_rollout(running))
+    )
+    later = entry(encode_rollout(running), 2.0)
+    assert reconcile("rollouts/g", later, mine) == (ended if plan == "same" else None)
+    assert reconcile("rollouts/g", entry(ended, 0.0), theirs) == (None if plan == "same" else theirs.value)
 
 
 def test_no_secret_is_in_what_is_told() -> None:

@@ -45,6 +45,20 @@ def test_who_is_too_slow_misses_all_and_is_told_so() -> None:
     asyncio.run(run())
 
 
+def test_that_some_were_missed_is_told_once_until_it_is_read() -> None:
+    async def run() -> None:
+        broadcast: Broadcast[int] = Broadcast(max_unread=3)
+        listener = broadcast.listen()
+        for item in (None, None, 1, None, None):
+            broadcast.publish(item)
+        assert [await anext(listener) for _ in range(3)] == [None, 1, None]
+        broadcast.publish(None)
+        broadcast.publish(2)
+        assert [await anext(listener), await anext(listener)] == [None, 2]
+
+    asyncio.run(run())
+
+
 def test_who_has_gone_is_forgotten() -> None:
     async def run() -> None:
         broadcast: Broadcast[int] = Broadcast()

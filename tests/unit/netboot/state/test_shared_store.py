@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,13 @@ from support.nats_servers import NATS_SERVERS, NatsServer, Wire, start_nats
 from support.shared_stores import open_shared, take_mine, until, until_there
 
 from ectools.netboot.state import nats_bucket, shared, shared_view, statements
-from ectools.netboot.state.interface import StateConflictError, StateError, StateUnreachableError
+from ectools.netboot.state.interface import (
+    StateConflictError,
+    StateDeletion,
+    StateEntry,
+    StateError,
+    StateUnreachableError,
+)
 from ectools.netboot.state.shared import SHARED_FILE, SharedStore
 
 if TYPE_CHECKING:
@@ -79,6 +86,11 @@ async def play(store: StateStore, steps: Any, *, entries: dict[str, int], events
 async def settled(store: SharedStore) -> None:
     """The others have all that was written there."""
     await until(lambda: store.unsaid == 0)
+
+
+async def list_marks(store: SharedStore) -> list[str]:
+    """Keys that were deleted, and whose marks are known."""
+    return [key async for keys in store.copy.list_marks(before=float("inf")) for key in keys]
 
 
 async def list_numbers(store: StateStore) -> dict[str, int]:
@@ -340,10 +352,9 @@ def test_what_was_deleted_while_a_host_was_away_for_long(server: NatsServer, tmp
             await two.put("boots/a/2", {"n": 3})
             assert await two.prune("boots/", before=now[0] - 5) == 1
             await until(lambda: two.unsaid == 0)
-            await until(lambda: two.view._marks)
-            two.view._marks = dict.fromkeys(two.view._marks, 0.0)
-            now[0] += 2 * shared_view.MARK_SECONDS
-            assert await two.prune("boots/", before=0) == 0
+            await until_there(partial(list_marks, two), lambda found: found)
+            now[0] = time.time() + 2 * shared_view.MARK_SECONDS
+            assert await two.prune("", before=0) == 0
             link = two._bucket
             assert link is not None
             assert await link._get_message(f"$KV.{bucket}.boots.a.1") is None
@@ -365,13 +376,13 @@ def test_who_watches_is_told_of_all_hosts(server: NatsServer, tmp_path: Path) ->
             await two.put("other/x", {})
             revision = await two.put("nodes/x", {"n": 1}, expected=0)
             entry = await anext(changes)
-            assert entry is not None
+            assert isinstance(entry, StateEntry)
             assert (entry.key, entry.value, entry.revision) == ("nodes/x", {"n": 1}, revision)
             await two.delete("nodes/x", expected=revision)
-            assert await anext(changes) is None
+            assert await anext(changes) == StateDeletion(key="nodes/x")
             await one.put("nodes/y", {"n": 2})
             entry = await anext(changes)
-            assert entry is not None
+            assert isinstance(entry, StateEntry)
             assert entry.value == {"n": 2}
 
     asyncio.run(watch())
@@ -427,7 +438,7 @@ def test_a_disk_that_has_failed_is_read_onto_anew(
             await until_there(partial(list_numbers, two), lambda found: len(found) == 2)
             learn, failures = two.copy.learn, []
 
-            async def fail(changes: Any) -> None:
+            async def fail(changes: Any, **_: Any) -> None:
                 failures.append(changes)
                 raise StateError("the disk is full")
 

@@ -14,14 +14,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ectools.netboot.state import database, sqlite
-from ectools.netboot.state.interface import MAX_VALUE_BYTES, StateConflictError, StateError
+from ectools.netboot.state.interface import (
+    MAX_VALUE_BYTES,
+    StateConflictError,
+    StateDeletion,
+    StateEntry,
+    StateError,
+)
 from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from ectools.netboot.state.interface import StateEntry
 
 
 @contextlib.asynccontextmanager
@@ -195,14 +199,14 @@ def test_watchers_are_told_of_their_prefix(tmp_path: Path) -> None:
             await store.delete("nodes/a")
             await store.put("nodes/b", {})
             await store.prune("nodes/", before=8.0)
-            seen: list[StateEntry | None] = [await anext(watch) for _ in range(4)]
-            assert [None if each is None else each.key for each in seen] == [
-                "nodes/a",
-                None,
-                "nodes/b",
-                None,
+            seen = [await anext(watch) for _ in range(4)]
+            assert [(type(each), each and each.key) for each in seen] == [
+                (StateEntry, "nodes/a"),
+                (StateDeletion, "nodes/a"),
+                (StateEntry, "nodes/b"),
+                (StateDeletion, "nodes/b"),
             ]
-            assert seen[0] is not None
+            assert isinstance(seen[0], StateEntry)
             assert (seen[0].revision, seen[0].value) == (revision, {"hold": True})
             del watch
             await store.put("nodes/c", {})

@@ -36,14 +36,20 @@ def test_a_conflict_changes_nothing(connection: sqlite3.Connection) -> None:
     assert (entry.value, entry.revision, entry.changed) == ({"n": 1}, revision, 1.0)
 
 
-def test_so_many_are_pruned_at_once(connection: sqlite3.Connection) -> None:
+def test_so_many_are_looked_at_at_once_and_pruned_where_they_are_older(
+    connection: sqlite3.Connection,
+) -> None:
     for number in range(5):
         statements.put(connection, f"a/{number}", "{}", expected=None, now=float(number))
         statements.append(connection, (float(number), "kind", "subject", None, "{}"))
-    assert len(statements.prune_some(connection, "a/", before=4.0, limit=3)) == 3
-    assert len(statements.prune_some(connection, "a/", before=4.0, limit=3)) == 1
-    assert [each.key for each in statements.list_entries(connection, "a/")] == ["a/4"]
-    assert statements.prune_some(connection, "", before=2.0, limit=9) == ["1", "2"]
+    statements.put(connection, "a/0", "{}", expected=None, now=9.0)
+    steps, start = [], None
+    while not steps or start is not None:
+        keys, start = statements.prune_entries(connection, "a/", before=4.0, start=start, limit=2)
+        steps.append(list(keys))
+    assert steps == [["a/1"], ["a/2", "a/3"], []]
+    assert [each.key for each in statements.list_entries(connection, "a/")] == ["a/0", "a/4"]
+    assert statements.prune_events(connection, before=2.0, limit=9) == 2
     assert [each.sequence for each in statements.list_events(connection, 0, 9)] == [3, 4, 5]
 
 
@@ -55,7 +61,7 @@ def test_the_oldest_events_make_room_and_no_number_is_given_again(
     assert [statements.append(connection, event) for _ in range(5)] == [1, 2, 3, 4, 5]
     assert [each.sequence for each in statements.list_events(connection, 0, 9)] == [3, 4, 5]
     assert [each.sequence for each in statements.list_events(connection, 1, 9)] == [3, 4, 5]
-    assert len(statements.prune_some(connection, "", before=2.0, limit=9)) == 3
+    assert statements.prune_events(connection, before=2.0, limit=9) == 3
     assert statements.append(connection, event) == 6
 
 
