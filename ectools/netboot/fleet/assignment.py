@@ -113,6 +113,9 @@ def _override(assignment: Assignment, override: NodeOverride) -> Assignment:
     if (hold := override.hold) is not None:
         origins["boot"] = _name_origin("held", hold.by, hold.at)
         return replace(assignment, boot=NodeTarget.HOLD, origins=origins)
+    if override.is_unclear:
+        origins["boot"] = "held: what was installed on it cannot be read by this version"
+        return replace(assignment, boot=NodeTarget.HOLD, origins=origins)
     install = override.install
     if install is not None and install.done:
         # What the fleet says of a node that is there already is not done to it a second time.

@@ -332,7 +332,7 @@ def test_an_installation_of_before_is_read(tmp_path: Path) -> None:
         "release": "r",
         "done": True,
     }
-    override = parse_override({"hold": None, "once": None, "install": {**old, "leads": True}})
+    override = parse_override({"hold": None, "once": None, "install": {**old, "leads": True}}, [])
     assert override.install is not None
     assert not override.install.accepts(hash_token(FIRST))
 
