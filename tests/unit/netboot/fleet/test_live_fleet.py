@@ -260,13 +260,15 @@ def test_of_what_others_write_that_alone_is_read(tmp_path: Path, monkeypatch: py
                 read.append(prefix)
                 return await listing(prefix)
 
+            monkeypatch.setattr(live._store, "list", count)
             heard = asyncio.Event()
             live.on_change.append(lambda _: heard.set())
             following = [asyncio.create_task(live.follow(prefix)) for prefix in (ADDED_NODES, OVERRIDES)]
-            await other.hold("nuc-07", by="b")
-            await heard.wait()
-            monkeypatch.setattr(live._store, "list", count)
+            while len(read) < 4:  # both have read both
+                await asyncio.sleep(0)
+            read.clear()
             for change in (
+                other.hold("nuc-07", by="b"),
                 other.boot_once("nuc-07", NodeTarget.DISK, by="b"),
                 other.add("x", ADDED, by="b"),
                 other.release("nuc-07", by="b"),
