@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.fleets import make_fleet
 from support.scenarios import run
+from support.shared_stores import until
 
 from ectools.errors import ProblemsError
 from ectools.netboot.fleet import live as module
@@ -264,8 +265,7 @@ def test_of_what_others_write_that_alone_is_read(tmp_path: Path, monkeypatch: py
             heard = asyncio.Event()
             live.on_change.append(lambda _: heard.set())
             following = [asyncio.create_task(live.follow(prefix)) for prefix in (ADDED_NODES, OVERRIDES)]
-            while len(read) < 4:  # both have read both
-                await asyncio.sleep(0)
+            await until(lambda: len(read) == 4)  # both have read both
             read.clear()
             for change in (
                 other.hold("nuc-07", by="b"),
