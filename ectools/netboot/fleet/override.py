@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 ONCE_TARGETS = (NodeTarget.NETWORK, NodeTarget.DISK, NodeTarget.INSTALL)
 """What a node can boot once: to boot nothing once would be a hold that nobody ends."""
+_UNREADABLE = "cannot be read by this version"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,13 +64,15 @@ class BootOnce:
 class NodeOverride:
     """All that is said of one node for a while, and what was installed on it.
 
-    ``unread``: what stands in the entry and cannot be read, by its name, which is written back as it is.
+    ``unread``: what stands in the entry and cannot be read, by its name, which is written back as it is;
+    ``since``: when it was put there, Unix seconds.
     """
 
     hold: NodeHold | None = None
     once: BootOnce | None = None
     install: NodeInstall | None = None
     unread: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    since: float = field(default=0.0, compare=False)
 
     @property
     def is_empty(self) -> bool:
@@ -87,9 +90,11 @@ class NodeOverride:
         return self.install is None and "install" in self.unread
 
     @property
-    def holds(self) -> bool:
-        """Whether the node boots nothing, unless it boots something once."""
-        return self.hold is not None or self.is_unclear
+    def standing_hold(self) -> NodeHold | None:
+        """Why the node boots nothing, unless it boots something once; None: it is not held."""
+        if self.hold is None and self.is_unclear:
+            return NodeHold(at=self.since, why=f"what was installed on it {_UNREADABLE}")
+        return self.hold
 
     def say(self, **parts: Any) -> NodeOverride:
         """The same with ``hold``, ``once`` or ``install`` in place of what stood there, read or not."""
@@ -163,11 +168,11 @@ def parse_override(
         parts["hold"] = (known and known.hold) or _hold_unread(changed).hold
     if "install" in unread and known is not None:
         parts["install"] = known.install
-    return NodeOverride(**parts, unread=unread)
+    return NodeOverride(**parts, unread=unread, since=changed)
 
 
 def _hold_unread(at: float) -> NodeOverride:
-    return NodeOverride(hold=NodeHold(at=at, why="what is said of it cannot be read by this version"))
+    return NodeOverride(hold=NodeHold(at=at, why=f"what is said of it {_UNREADABLE}"))
 
 
 def _is_of_one_boot(before: NodeInstall | None, install: NodeInstall) -> TypeGuard[NodeInstall]:

@@ -193,7 +193,7 @@ class DiskDesk:
         """Raises SpentError, and EcError where it cannot be kept."""
 
         def renew(now: NodeOverride) -> NodeOverride:
-            if now.install is None or not now.install.accepts(shown):
+            if now.install is None or "install" in now.unread or not now.install.accepts(shown):
                 raise SpentError(f"{name}: the credential was used meanwhile")
             return now.say(install=now.install.renew(shown, given))
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ectools.netboot.fleet.assignment import Assignment
     from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.fleet.model import Node
-    from ectools.netboot.fleet.override import BootOnce, NodeHold, NodeOverride
+    from ectools.netboot.fleet.override import BootOnce, NodeHold
     from ectools.netboot.rollout.live import LiveRollouts
 
 _TARGETS = {
@@ -130,6 +130,7 @@ def _tell_node(
     fleet: LiveFleet, node: Node, boot: NodeBoot | None, releases: Sequence[StagedRelease]
 ) -> NodeFacts:
     override = fleet.get_override(node.name)
+    hold = None if override is None else override.standing_hold
     once = None if override is None else override.once
     assignment = fleet.assign(node)
     return NodeFacts(
@@ -137,7 +138,7 @@ def _tell_node(
         group=node.group,
         known_by=tuple(f"{kind} {value}" for kind, value in list_keys(node.match)),
         boot=boot,
-        hold=_tell_hold(node, override),
+        hold=_write_hold(hold) if hold is not None else "by the fleet itself" if node.hold else None,
         boot_once=None if once is None else _write_once(once),
         may_release=override is not None and override.leads,
         next=_choose_next(assignment, releases),
@@ -152,17 +153,6 @@ def _choose_next(assignment: Assignment, releases: Sequence[StagedRelease]) -> N
     if staged is not None:
         return NextBoot(release=staged.id, tag=staged.tag)
     return None if assignment.release is None else NextBoot(release=None, tag=assignment.release)
-
-
-def _tell_hold(node: Node, override: NodeOverride | None) -> str | None:
-    """By whom a node is held, and why; None: it is not."""
-    if override is not None and override.hold is not None:
-        return _write_hold(override.hold)
-    if node.hold:
-        return "by the fleet itself"
-    if override is not None and override.is_unclear:
-        return "as what was installed on it cannot be read by this version"
-    return None
 
 
 def _write_hold(hold: NodeHold) -> str:

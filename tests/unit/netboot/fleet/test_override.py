@@ -121,6 +121,9 @@ def test_a_node_of_which_it_is_not_known_what_was_installed_is_held(install: Any
     value = {"hold": None, "once": None, "install": install}
     told, problems = read(value)
     assert told.is_unclear
+    assert told.standing_hold == NodeHold(
+        at=9.0, why="what was installed on it cannot be read by this version"
+    )
     assert problems[0].startswith("install: ")
     assert boots(told) is NodeTarget.HOLD
     assert boots(told.released()) is NodeTarget.HOLD
