@@ -154,7 +154,8 @@ def parse_override(
     """
     if not value.keys() & _PARSERS.keys():
         problems.append(f"none of {', '.join(_PARSERS)} is there")
-        return replace(known or _hold_unread(changed), unread=dict(value))
+        before = known or _hold_unread(changed)
+        return replace(before, hold=before.standing_hold, unread=dict(value))
     parts: dict[str, Any] = {}
     unread = {name: raw for name, raw in value.items() if name not in _PARSERS and raw is not None}
     for name, parse in _PARSERS.items():

@@ -156,6 +156,8 @@ def test_what_is_no_override_at_all_holds_until_somebody_releases_the_node(value
     assert boots(told.released()) is NodeTarget.INSTALL
     known, _ = read(value, known=SAID)
     assert (known.hold, known.install) == (SAID.hold, SAID.install)
+    unclear, _ = read({"install": {"form": 2}})
+    assert boots(read(value, known=unclear)[0]) is NodeTarget.HOLD
 
 
 def test_what_a_later_version_adds_changes_nothing_and_stays() -> None:
