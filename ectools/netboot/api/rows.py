@@ -104,7 +104,7 @@ def describe_override(override: NodeOverride | None) -> dict[str, Any]:
     """``hold`` and ``boot_once``: what is said of a node for a while, each None where nothing is; and
     ``installed``: what is on its disk from here.
     """
-    hold = None if override is None else override.hold
+    hold = None if override is None else override.standing_hold
     once = None if override is None else override.once
     return {
         "hold": None if hold is None else {"at": hold.at, "by": hold.by, "why": hold.why},

@@ -5,6 +5,8 @@ https://url.spec.whatwg.org/#application/x-www-form-urlencoded
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _MAX_FIELDS = 256
+_MAX_ENCODED = len(json.dumps("\N{GRINNING FACE}")) - 2
 
 
 def parse_form(body: bytes) -> dict[str, list[str]]:
@@ -42,3 +45,18 @@ def clean_text(text: str, *, lines: bool = False) -> str:
     return "".join(
         char if char.isprintable() or char in kept else "\N{REPLACEMENT CHARACTER}" for char in text
     )
+
+
+def cut_kept(text: str, most: int, *, keeps_end: bool = False) -> str:
+    """As much of a text as takes ``most`` bytes in the state: its beginning, or its end.
+
+    There it is JSON in ASCII, in which one character takes up to twelve.
+    """
+
+    def cut(length: int) -> str:
+        return text[len(text) - length :] if keeps_end else text[:length]
+
+    if len(text) * _MAX_ENCODED <= most:
+        return text
+    length = bisect_right(range(len(text) + 1), most, key=lambda length: len(json.dumps(cut(length))) - 2)
+    return cut(length - 1)

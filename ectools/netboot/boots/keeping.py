@@ -40,13 +40,17 @@ class BootKeeper:
                 raise result
 
     async def write_all(self) -> None:
-        """Bring the store up to date, and bound what it has of a subject. Raises StateError."""
-        memory = self._memory
-        await self.write(list(memory.unwritten.values()))
-        await self._forget(list(memory.forgotten))
-        for subject in [each for each, begun in memory.begun.items() if begun >= _TRIM_EVERY]:
-            memory.begun[subject] = 0
-            await self._archive.trim(subject)
+        """Bring the store up to date, and bound what it has of a subject. Raises StateError, at the end: one
+        boot that cannot be written, whosever it is, must not let the store grow.
+        """
+        failures: list[StateError] = []
+        for work in (self._write_unwritten, self._forget, self._trim):
+            try:
+                await work()
+            except StateError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     async def sweep(self, *, before: float, unreadable_before: float) -> None:
         """Subjects that memory has no more, and the store has: more went at once than were to be forgotten,
@@ -62,20 +66,35 @@ class BootKeeper:
             some = strays[start : start + _AT_ONCE]
             await asyncio.gather(*(self._archive.drop(digest, revision) for digest, revision in some))
 
-    async def _forget(self, subjects: Sequence[str]) -> None:
-        """These, and not those that come meanwhile: whoever makes up names may be as fast as the disk."""
+    async def _write_unwritten(self) -> None:
+        await self.write(list(self._memory.unwritten.values()))
+
+    async def _forget(self) -> None:
+        """Not those that come meanwhile: whoever makes up names may be as fast as the disk."""
         memory = self._memory
+        subjects = list(memory.forgotten)
         for start in range(0, len(subjects), _AT_ONCE):
             some = [each for each in subjects[start : start + _AT_ONCE] if each in memory.forgotten]
             for each in some:
                 del memory.forgotten[each]
             # Who has come again is there anew.
-            gone = [self._archive.forget(each) for each in some if each not in memory.newest]
-            await asyncio.gather(*gone)
+            gone = [each for each in some if each not in memory.newest]
+            results = await asyncio.gather(*map(self._archive.forget, gone), return_exceptions=True)
             for each in some:
                 # It has come meanwhile, and may be gone with what it had before.
                 if (live := memory.newest.get(each)) is not None:
                     memory.change(live)
+            failed = {each: result for each, result in zip(gone, results, strict=True) if result is not None}
+            memory.forgotten |= dict.fromkeys(each for each in failed if each not in memory.newest)
+            for failure in failed.values():
+                raise failure
+
+    async def _trim(self) -> None:
+        memory = self._memory
+        for subject in [each for each, begun in memory.begun.items() if begun >= _TRIM_EVERY]:
+            await self._archive.trim(subject)
+            if subject in memory.begun:
+                memory.begun[subject] = 0
 
     async def _put(self, live: LiveBoot) -> None:
         boot, is_newest = live.boot, self._memory.is_newest(live)

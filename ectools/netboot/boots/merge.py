@@ -57,16 +57,28 @@ def is_later(one: NodeBoot, other: NodeBoot) -> bool:
 
 
 def choose_kept(key: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What is to stand of a boot that two hosts have written; None: ``theirs``. ``key`` is the archive's."""
+    """What is to stand of a boot that two hosts have written; None: ``theirs``. ``key`` is the archive's.
+
+    Theirs stands, too, where its state is one that a later version has come to.
+    """
     try:
-        boot, found = decode_boot(mine), decode_boot(theirs)
+        boot, found = decode_boot(mine), decode_boot({**theirs, **_stand_in(theirs)})
     except ValueError:
         return mine
     if boot.id == found.id:
+        if _stand_in(theirs):
+            return None
         merged = merge_boots(boot, found)
         return None if merged == found else encode_boot(merged)
     # Of a subject's newest boots the later one; who wrote the other hears of it, and keeps it as an earlier.
     return mine if key.startswith("latest/") and is_later(boot, found) else None
+
+
+def _stand_in(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A state in place of one that this version does not know, by which the rest of a boot can be read."""
+    state = raw.get("state")
+    is_unknown = isinstance(state, str) and state not in list(BootState)
+    return {"state": BootState.BOOTING.value} if is_unknown else {}
 
 
 def _weigh(boot: NodeBoot) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ectools.errors import InputError, cut
-from ectools.netboot.boots.form import clean_text, get_field, parse_form
+from ectools.netboot.boots.form import clean_text, cut_kept, get_field, parse_form
 from ectools.netboot.boots.model import NodeReport, NodeStage
 from ectools.redact import redact_tokens
 
@@ -27,6 +27,8 @@ MAX_REPORT_BYTES = 64 << 10
 """Of the form as it is sent."""
 MAX_JOURNAL_LENGTH = 32 << 10
 """Characters of a journal that are kept: its last ones."""
+MAX_JOURNAL_BYTES = 128 << 10
+"""Of these in the state, which takes so much more of one boot that all else of a report finds room."""
 MAX_FAILED_UNITS = 64
 """Units that are kept; who has more failed ones is told by these."""
 PARTS = ("firmware", "loader", "kernel", "initrd", "userspace")
@@ -67,8 +69,13 @@ def parse_report(body: bytes) -> tuple[NodeStage, NodeReport | None]:
         seconds={
             part: number for part in PARTS if (number := _parse_number(fields, f"seconds.{part}")) is not None
         },
-        failed=tuple(clean_text(unit)[:_MAX_TEXT] for unit in fields.get("failed", ())[:MAX_FAILED_UNITS]),
-        journal=journal[-MAX_JOURNAL_LENGTH:] if healthy == "no" else "",
+        failed=tuple(
+            cut_kept(clean_text(unit)[:_MAX_TEXT], 2 * _MAX_TEXT)
+            for unit in fields.get("failed", ())[:MAX_FAILED_UNITS]
+        ),
+        journal=cut_kept(journal[-MAX_JOURNAL_LENGTH:], MAX_JOURNAL_BYTES, keeps_end=True)
+        if healthy == "no"
+        else "",
         clock=_parse_number(fields, "clock"),
     )
 

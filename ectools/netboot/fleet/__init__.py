@@ -4,5 +4,6 @@
 file · ``machine`` what a machine says of itself · ``roster`` which node a machine is · ``assignment`` what a
 node boots, and why · ``difference`` which nodes boot something else afterwards · ``warnings`` what comes to
 nothing · ``override`` what is said of a node for a while · ``install`` what is installed on it, and was ·
-``added`` nodes beside the file · ``live`` the fleet in force, as it is changed.
+``added`` nodes beside the file · ``kept`` what the store has of both · ``live`` the fleet in force, as it is
+changed.
 """

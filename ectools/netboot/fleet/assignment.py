@@ -110,7 +110,7 @@ def _override(assignment: Assignment, override: NodeOverride) -> Assignment:
             origins["release"] = origins["boot"]
         release = assignment.release if once.release is None else once.release
         return replace(assignment, boot=once.boot, release=release, origins=origins, once=True)
-    if (hold := override.hold) is not None:
+    if (hold := override.standing_hold) is not None:
         origins["boot"] = _name_origin("held", hold.by, hold.at)
         return replace(assignment, boot=NodeTarget.HOLD, origins=origins)
     install = override.install

@@ -6,25 +6,25 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ectools import log
 from ectools.errors import EcError, InputError, cut, show_list
-from ectools.netboot.fleet.added import AddedNode, build_added, find_contradiction, join_added, parse_added
+from ectools.netboot.fleet.added import AddedNode, build_added, find_contradiction, join_added
 from ectools.netboot.fleet.assignment import Assignment, LedRelease, assign
+from ectools.netboot.fleet.kept import ADDED_NODES, OVERRIDES, KeptFleet
 from ectools.netboot.fleet.model import Fleet, NodeTarget
 from ectools.netboot.fleet.override import (
     ONCE_TARGETS,
     BootOnce,
     NodeHold,
     NodeOverride,
+    begin_install,
     encode_override,
     end_install,
-    parse_override,
 )
 from ectools.netboot.fleet.roster import Roster
-from ectools.netboot.state.interface import StateConflictError, StateEntry
-from ectools.netboot.state.unreadable import UnreadableLog
+from ectools.netboot.state.interface import StateConflictError
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -34,13 +34,8 @@ if TYPE_CHECKING:
     from ectools.netboot.fleet.model import Node
     from ectools.netboot.state.interface import StateStore
 
-_T = TypeVar("_T")
-
 _log = log.Log(__name__)
 
-OVERRIDES = "overrides/"
-ADDED_NODES = "nodes/"
-"""What the keys of the store begin with; a node's name is the rest."""
 MAX_ADDED = 10_000
 """Nodes that can be added. More of them belong into a file, which is checked as one."""
 _MAX_TRIES = 4
@@ -67,12 +62,9 @@ class LiveFleet:
         self._base = self.fleet = Fleet()
         self._base_roster = self.roster = Roster(Fleet())
         self._where = "the settings"
-        self._added: dict[str, AddedNode] = {}
-        self._overrides: dict[str, NodeOverride] = {}
-        self._revisions: dict[str, int] = {}
+        self._kept = KeptFleet()
         self._nameless: set[str] = set()
         self._changing = asyncio.Lock()
-        self._unreadable = UnreadableLog()
         self.is_loaded = False
         """Whether what the store has was read: until then nobody is held, and no credential is known."""
         self.left_out: dict[str, str] = {}
@@ -92,20 +84,20 @@ class LiveFleet:
     @property
     def added(self) -> Mapping[str, AddedNode]:
         """The nodes that were added, those left out too."""
-        return self._added
+        return self._kept.added
 
     @property
     def overrides(self) -> Mapping[str, NodeOverride]:
         """What is said of nodes for a while, by their names."""
-        return self._overrides
+        return self._kept.overrides
 
     def get_override(self, name: str) -> NodeOverride | None:
         """What is said of a node for a while, if anything."""
-        return self._overrides.get(name)
+        return self._kept.overrides.get(name)
 
     def assign(self, node: Node) -> Assignment:
         """What a node of the fleet boots next."""
-        return assign(self.fleet, node, self._overrides.get(node.name), self.lead(node))
+        return assign(self.fleet, node, self._kept.overrides.get(node.name), self.lead(node))
 
     def need(self, name: str) -> Node:
         """The node of that name. Raises UnknownNodeError with what was probably meant."""
@@ -121,7 +113,7 @@ class LiveFleet:
         """It boots nothing until it is released. Raises UnknownNodeError."""
         self.need(name)
         hold = NodeHold(at=self._clock(), by=by, why=why)
-        changed = await self.change(name, lambda now: replace(now, hold=hold))
+        changed = await self.change(name, lambda now: now.say(hold=hold))
         await self._store.append("node-held", subject=name, by=by, data={"why": why})
         return changed
 
@@ -131,16 +123,21 @@ class LiveFleet:
 
         Raises UnknownNodeError, and ContradictionError where nothing was said, or the fleet itself holds it.
         """
-        if name not in self.fleet.nodes and name in self._overrides:
+        if name not in self.fleet.nodes and name in self._kept.overrides:
             changed = await self.change(name, lambda _: NodeOverride())
             await self._store.append("node-released", subject=name, by=by)
             return changed
         node = self.need(name)
-        override = self._overrides.get(name, NodeOverride())
+        override = self._kept.overrides.get(name, NodeOverride())
         if not override.leads:
             if node.hold:
                 raise ContradictionError(
                     f"{name}: is held by the fleet itself (nodes.{name}.hold)", hint=f"change {self._where}"
+                )
+            if override.is_unclear:
+                raise ContradictionError(
+                    f"{name}: is held, as what was installed on it cannot be read by this version",
+                    hint=f"update this boot host; or `ectools fleet boot-once {name}` says what it boots",
                 )
             raise ContradictionError(f"{name}: is not held, and boots nothing once")
         changed = await self.change(name, NodeOverride.released)
@@ -161,14 +158,14 @@ class LiveFleet:
         if release is not None and not boot.is_over_network:
             raise ContradictionError(f"{name}: a release is booted over the network, not from {boot}")
         once = BootOnce(boot=boot, release=release, at=self._clock(), by=by)
-        changed = await self.change(name, lambda now: replace(now, once=once))
+        changed = await self.change(name, lambda now: now.say(once=once))
         data = {"boot": boot.value, "release": release}
         await self._store.append("node-boot-once", subject=name, by=by, data=data)
         return changed
 
     def list_orders(self) -> dict[str, BootOnce]:
         """The nodes that boot something once, and have been given its script → what it is."""
-        orders = ((name, override.once) for name, override in self._overrides.items())
+        orders = ((name, override.once) for name, override in self._kept.overrides.items())
         return {name: once for name, once in orders if once is not None and once.given is not None}
 
     def list_ordered_releases(self) -> frozenset[str] | None:
@@ -178,7 +175,7 @@ class LiveFleet:
         """
         if not self.is_loaded:
             return None
-        orders = (override.once for override in self._overrides.values())
+        orders = (override.once for override in self._kept.overrides.values())
         return frozenset(once.release for once in orders if once is not None and once.release is not None)
 
     async def note_given(self, name: str, once: BootOnce, *, boot_id: str | None) -> None:
@@ -187,19 +184,27 @@ class LiveFleet:
         It is in force here also where it cannot be kept: a node must not boot it again and again for that.
         """
         given = replace(once, given=once.given or self._clock(), boot_id=boot_id)
-        await self._change_anyway(
-            name, lambda now: replace(now, once=given) if _same(now.once, once) else now
-        )
+        await self._change_anyway(name, lambda now: now.say(once=given) if _same(now.once, once) else now)
 
     async def end_once(self, name: str, once: BootOnce) -> None:
         """``once`` is used up, unless something else was said meanwhile; as ``note_given``."""
-        await self._change_anyway(name, lambda now: replace(now, once=None) if _same(now.once, once) else now)
+        await self._change_anyway(name, lambda now: now.say(once=None) if _same(now.once, once) else now)
 
     async def note_install(self, name: str, install: NodeInstall) -> None:
-        """An installation is about to write, or has ended (``done``). Raises StateError, EcError."""
-        await self.change(
-            name, lambda now: end_install(now, install) if install.done else replace(now, install=install)
-        )
+        """An installation is about to write, or has ended (``done``), which is told the first time that it is
+        said. Raises StateError, EcError.
+        """
+        note, is_news = end_install if install.done else begin_install, False
+
+        def take(now: NodeOverride) -> NodeOverride:
+            nonlocal is_news
+            after = note(now, install)
+            is_news = after != now
+            return after
+
+        await self.change(name, take)
+        if not is_news:
+            return
         kind = "node-installed" if install.done else "node-install-begun"
         data = {"release": install.release, "system": install.system, "disk": install.disk}
         await self._store.append(kind, subject=name, data=data)
@@ -209,19 +214,19 @@ class LiveFleet:
             async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
                 await self.change(name, change)
         except (EcError, TimeoutError):  # the store says so
-            override = change(self._overrides.get(name, NodeOverride()))
-            self._put(name, override, self._revisions.get(OVERRIDES + name, 0))
+            override = change(self._kept.overrides.get(name, NodeOverride()))
+            self._kept.put_override(name, override, self._kept.get_revision(OVERRIDES + name))
             self._tell(name)
 
     async def add(self, name: str, raw: Mapping[str, Any], *, by: str | None) -> Node:
         """A node more, in the form that a fleet file has. Raises ProblemsError, ContradictionError."""
         added = build_added(name, raw, at=self._clock(), by=by)
         async with self._changing:
-            if name in self._added:
+            if name in self._kept.added:
                 raise ContradictionError(
                     f"{name}: was added already", hint=f"`ectools fleet remove {name}` takes it away"
                 )
-            if len(self._added) >= MAX_ADDED:
+            if len(self._kept.added) >= MAX_ADDED:
                 raise ContradictionError(
                     f"{MAX_ADDED} nodes were added, and no more can be", hint="use a file"
                 )
@@ -230,7 +235,7 @@ class LiveFleet:
             if why is not None:
                 raise ContradictionError(f"{name}: {why}", hint="each machine is one node's, each name once")
             revision = await self._store.put(ADDED_NODES + name, added.encode(), expected=0)
-            self._put_added(name, added, revision)
+            self._kept.put_added(name, added, revision)
             self._join()
         self._tell(name)
         await self._store.append("node-added", subject=name, by=by, data={"node": dict(raw)})
@@ -239,16 +244,16 @@ class LiveFleet:
     async def remove(self, name: str, *, by: str | None) -> None:
         """A node that was added is one no more. Raises UnknownNodeError, ContradictionError."""
         async with self._changing:
-            if name not in self._added:
+            if name not in self._kept.added:
                 self.need(name)
                 raise ContradictionError(
                     f"{name}: was not added, but stands in {self._where}", hint="take it away there"
                 )
-            await self._store.delete(ADDED_NODES + name, expected=self._revisions.get(ADDED_NODES + name, 0))
-            self._put_added(name, None, 0)
+            await self._store.delete(ADDED_NODES + name, expected=self._kept.get_revision(ADDED_NODES + name))
+            self._kept.put_added(name, None, 0)
             self._join()
         self._tell(name)
-        if name not in self.fleet.nodes and name in self._overrides:
+        if name not in self.fleet.nodes and name in self._kept.overrides:
             await self.change(name, lambda _: NodeOverride())
         await self._store.append("node-removed", subject=name, by=by)
 
@@ -258,15 +263,11 @@ class LiveFleet:
         """Take over what the store has, others' changes too. Raises StateError."""
         async with self._changing:
             changed: set[str] = set()
-            for prefix, adopt in ((ADDED_NODES, self._adopt_added), (OVERRIDES, self._adopt_override)):
+            for prefix in (ADDED_NODES, OVERRIDES):
                 entries = {entry.key: entry for entry in await self._store.list(prefix)}
-                known = [key for key in self._revisions if key.startswith(prefix)]
-                for key in {*entries, *known}:
-                    entry = entries.get(key)
-                    if self._revisions.get(key, 0) != (0 if entry is None else entry.revision):
-                        name = key.removeprefix(prefix)
-                        adopt(name, entry)
-                        changed.add(name)
+                for key in {*entries, *self._kept.list_keys(prefix)}:
+                    if self._kept.adopt(key, entries.get(key)):
+                        changed.add(key.removeprefix(prefix))
             self._join()
             self._warn_of_nameless()
             self.is_loaded = True
@@ -277,48 +278,23 @@ class LiveFleet:
         """Take over what others write below ``prefix``, until cancelled. Raises StateError."""
         changes = self._store.watch(prefix)
         await self.load()
-        async for entry in changes:
-            async with self._changing:  # what is being written here is known once it is
-                is_own = entry is not None and self._revisions.get(entry.key, 0) == (
-                    entry.revision if isinstance(entry, StateEntry) else 0
-                )
-            if not is_own:
+        async for changed in changes:
+            if changed is None:
                 await self.load()
+            else:
+                await self._look_at(changed.key, prefix)
 
-    def _adopt_added(self, name: str, entry: StateEntry | None) -> None:
-        added = None if entry is None else self._parse(entry, lambda value: parse_added(name, value))
-        self._put_added(name, added, 0 if entry is None else entry.revision)
-
-    def _adopt_override(self, name: str, entry: StateEntry | None) -> None:
-        override = None if entry is None else self._parse(entry, parse_override)
-        self._put(name, override or NodeOverride(), 0 if entry is None else entry.revision)
-
-    def _parse(self, entry: StateEntry, parse: Callable[[Mapping[str, Any]], _T]) -> _T | None:
-        try:
-            return parse(entry.value)
-        except ValueError as error:
-            self._unreadable.tell(entry.key, error)
-            return None
-
-    def _put_added(self, name: str, added: AddedNode | None, revision: int) -> None:
-        if added is None:
-            self._added.pop(name, None)
-        else:
-            self._added[name] = added
-        self._note_revision(ADDED_NODES + name, revision)
-
-    def _put(self, name: str, override: NodeOverride, revision: int) -> None:
-        if override.is_empty:
-            self._overrides.pop(name, None)
-        else:
-            self._overrides[name] = override
-        self._note_revision(OVERRIDES + name, revision)
-
-    def _note_revision(self, key: str, revision: int) -> None:
-        if revision:
-            self._revisions[key] = revision
-        else:
-            self._revisions.pop(key, None)
+    async def _look_at(self, key: str, prefix: str) -> None:
+        """Take over what stands at one key by now: more may have been written since it was told of."""
+        name = key.removeprefix(prefix)
+        async with self._changing:  # what is being written here is known once it is
+            if not self._kept.adopt(key, await self._store.get(key)):
+                return
+            if prefix == ADDED_NODES:
+                self._join()
+            if name not in self.fleet.nodes or name in self._nameless:
+                self._warn_of_nameless()
+        self._tell(name)
 
     async def change(self, name: str, change: Callable[[NodeOverride], NodeOverride]) -> NodeOverride:
         """The override of a node, changed in the store and then here; others' changes in between are kept.
@@ -328,22 +304,22 @@ class LiveFleet:
         key = OVERRIDES + name
         async with self._changing:
             for _ in range(_MAX_TRIES):
-                before = self._overrides.get(name, NodeOverride())
+                before = self._kept.overrides.get(name, NodeOverride())
                 after = change(before)
                 if after == before:
                     return after
                 try:
                     revision = await self._write(key, after)
                 except StateConflictError:
-                    self._adopt_override(name, await self._store.get(key, fresh=True))
+                    self._kept.adopt(key, await self._store.get(key, fresh=True))
                 else:
-                    self._put(name, after, revision)
+                    self._kept.put_override(name, after, revision)
                     self._tell(name)
                     return after
         raise EcError(f"{name}: is being changed by others all the time", hint="try again")
 
     async def _write(self, key: str, override: NodeOverride) -> int:
-        expected = self._revisions.get(key, 0)
+        expected = self._kept.get_revision(key)
         if override.is_empty:
             await self._store.delete(key, expected=expected)
             return 0
@@ -351,7 +327,7 @@ class LiveFleet:
 
     def _join(self) -> None:
         self.fleet, self.roster, left_out = join_added(
-            self._base, self._base_roster, self._added, where=self._where
+            self._base, self._base_roster, self._kept.added, where=self._where
         )
         for name, why in left_out.items():
             if self.left_out.get(name) != why:
@@ -363,7 +339,7 @@ class LiveFleet:
         """Of what is said of nodes that the fleet has no more. It stays: a file that is being edited must not
         lose what somebody has said.
         """
-        nameless = {name for name in self._overrides if name not in self.fleet.nodes}
+        nameless = {name for name in self._kept.overrides if name not in self.fleet.nodes}
         new = sorted(nameless - self._nameless)
         if new:
             _log.warning(

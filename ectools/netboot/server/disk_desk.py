@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ectools import log
@@ -105,6 +104,9 @@ class DiskDesk:
             raise RejectedError(503, "what is known of earlier boots is not read as yet; say it again")
         token = _get_one(info, _TOKEN)
         name, client = _get_one(info, _NODE), self._name_client(info)
+        if info.segments == _BOOT and self._is_unread(name):
+            # What it shows may be good, and would be written over with what is known here.
+            raise RejectedError(503, "a later version has kept what is on this disk; say it again, or there")
         install = None if info.segments == _UPDATE else self._find_install(name)
         if info.segments == _UPDATE:
             is_known = self._boots.find_by_token(token) is not None
@@ -135,6 +137,10 @@ class DiskDesk:
             raise RejectedError(403, _REFUSED) from error
         except EcError as error:
             raise RejectedError(503, "it cannot be kept at the moment; say it again") from error
+
+    def _is_unread(self, name: str) -> bool:
+        override = self._live.get_override(name)
+        return override is not None and "install" in override.unread
 
     def _find_install(self, name: str) -> NodeInstall | None:
         """What is on a node's disk, of a node that the fleet has."""
@@ -187,9 +193,9 @@ class DiskDesk:
         """Raises SpentError, and EcError where it cannot be kept."""
 
         def renew(now: NodeOverride) -> NodeOverride:
-            if now.install is None or not now.install.accepts(shown):
+            if now.install is None or "install" in now.unread or not now.install.accepts(shown):
                 raise SpentError(f"{name}: the credential was used meanwhile")
-            return replace(now, install=now.install.renew(shown, given))
+            return now.say(install=now.install.renew(shown, given))
 
         await self._live.change(name, renew)
 

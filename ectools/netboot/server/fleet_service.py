@@ -18,7 +18,7 @@ from ectools.netboot.api.releases import StagedReleases
 from ectools.netboot.api.rights import SocketRights, TokenRights
 from ectools.netboot.api.unstaged import find_unstaged, list_group_releases
 from ectools.netboot.api.view import FleetView
-from ectools.netboot.fleet.live import ADDED_NODES, OVERRIDES
+from ectools.netboot.fleet.kept import ADDED_NODES, OVERRIDES
 from ectools.netboot.server.boot_hosts import BEAT_SECONDS, BootHosts
 from ectools.netboot.server.shared_state import name_host
 from ectools.netboot.state.interface import StateError

@@ -46,6 +46,10 @@ class InstallDesk:
         boot = self._boots.find_reporting(token)
         if boot is None:
             raise ReportError("the installation's token is unknown, or its time is over")
+        newest = self._boots.latest.get(boot.subject)
+        if newest is None or newest.id != boot.id:
+            # Else what it says of its order would stand in place of what a later boot is at.
+            raise InstallRefusedError("its machine has asked for another boot since")
         said = advance(boot, word)
         answer = b"ok\n"
         if word.step is InstallStep.BEGIN:

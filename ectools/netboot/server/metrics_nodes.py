@@ -141,7 +141,7 @@ class NodeFigures:
 
     def _is_held(self, name: str, override: NodeOverride | None) -> bool:
         """Whether it boots nothing next; what it boots once comes before."""
-        if override is None or (override.once is None and override.hold is None):
+        if override is None or (override.once is None and override.standing_hold is None):
             return name in self._held
         return override.once is None
 

@@ -174,4 +174,4 @@ class RolloutService:
 
 def _is_held(fleet: LiveFleet, name: str) -> bool:
     node, override = fleet.fleet.nodes.get(name), fleet.get_override(name)
-    return (node is not None and node.hold) or (override is not None and override.hold is not None)
+    return (node is not None and node.hold) or (override is not None and override.standing_hold is not None)

@@ -12,6 +12,7 @@ from ectools.netboot.boot_files.scripts.checked import ScriptError
 from ectools.netboot.fleet.assignment import assign
 from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.http.handler import Resource
+from ectools.netboot.http.slots import share_of
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.protocols import PROBE_NAME
 from ectools.netboot.release.installed_systems import NoInstalledSystemError, find_root, find_update
@@ -27,6 +28,7 @@ from ectools.netboot.server.machine_scripts import (
     find_system,
     name_subject,
 )
+from ectools.netboot.server.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -45,6 +47,11 @@ if TYPE_CHECKING:
     from ectools.netboot.server.policy import Asked, ServingPolicy
 
 _log = log.Log(__name__)
+
+UNNAMED_AT_ONCE = 1024
+"""Boots of machines without a name that one address may begin: a relay's may be a whole site's."""
+UNNAMED_PER_SECOND = 4.0
+"""And so many after that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +103,14 @@ class ScriptDesk:
         self._need_current = need_current
         self._name_client = name_client
         self._machine_log = MachineLog(clock=clock)
+        self._unnamed = RateLimit(burst=UNNAMED_AT_ONCE, per_second=UNNAMED_PER_SECOND, clock=clock)
+        self._told = RateLimit(burst=1, per_second=1 / 3600, clock=clock)
         self._tags = ReleaseTags(store)
 
     async def find(self, info: RequestInfo, policy: ServingPolicy) -> Resource:
         """The script that ``info`` asks for. Raises RejectedError, ScriptError."""
         asked = await self._identify(info, policy)
-        reports = asked is not None and self._begins_boot(info, asked)
+        reports = asked is not None and self._begins_boot(info, asked) and self._may_begin(info, asked)
         fleet = policy.fleet if self._live is None else self._live.fleet
         if fleet.is_empty and not reports:
             current = await self._need_current()
@@ -247,6 +256,21 @@ class ScriptDesk:
         """Whether a machine asks for its script, and not somebody who looks at it."""
         known = self._boots is not None and name_subject(asked) is not None
         return known and info.method == "GET" and not is_probe(info)
+
+    def _may_begin(self, info: RequestInfo, asked: Asked) -> bool:
+        """Whether a machine's boot is remembered. Who has no name can have as many as there are MACs: what
+        is above the bound boots all the same, and tells nobody of it.
+        """
+        assignment, client = asked.assignment, share_of(self._name_client(info))
+        if assignment.node is not None or not assignment.boot.is_over_network or self._unnamed.take(client):
+            return True
+        if self._told.take(client):
+            _log.warning(
+                "machines without a name boot too often from one address: these boots are not remembered",
+                client=client,
+                hint="a machine that is in the fleet is always remembered",
+            )
+        return False
 
     async def _find_store_path(self, policy: ServingPolicy, asked: Asked, release: Release) -> str | None:
         """The system that is to report: the one that is booted, or is installed.

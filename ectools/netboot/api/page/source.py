@@ -130,7 +130,7 @@ def _tell_node(
     fleet: LiveFleet, node: Node, boot: NodeBoot | None, releases: Sequence[StagedRelease]
 ) -> NodeFacts:
     override = fleet.get_override(node.name)
-    hold = None if override is None else override.hold
+    hold = None if override is None else override.standing_hold
     once = None if override is None else override.once
     assignment = fleet.assign(node)
     return NodeFacts(

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.shared_stores import until
 
 from ectools.netboot.boots import archive, journals, keeping, memory
 from ectools.netboot.boots.deadlines import GRACE_SECONDS, TOKEN_SECONDS
@@ -500,6 +501,35 @@ def test_machines_without_a_name_are_forgotten_but_the_last(
         assert await case.states("serial 2") == []
 
     play(story)
+
+
+def test_what_others_forget_is_no_reason_to_read_all_anew(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who makes up a name a second has another one forgotten, by each host that knows of it."""
+
+    async def scenario(case: Case) -> None:
+        for number in range(40):
+            await case.begin(None, machine=f"mac {number}")
+        loads: list[None] = []
+        load = case.register._archive.load
+
+        async def count() -> Any:
+            loads.append(None)
+            return await load()
+
+        monkeypatch.setattr(case.register._archive, "load", count)
+        following = asyncio.create_task(case.register.follow())
+        await until(lambda: loads)
+        for entry in await case.store.list("latest/"):
+            await case.store.delete(entry.key)
+        changes = case.store.watch("latest/")
+        await case.begin(None, machine="mac of another")
+        assert await anext(changes) is not None
+        await asyncio.sleep(0)
+        assert len(loads) == 1
+        following.cancel()
+        await asyncio.wait({following})
+
+    play(scenario)
 
 
 def test_what_memory_could_not_hold_to_forget_is_swept(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,8 @@ class Archive:
         self.done.append(("put", boot.id, "newest" if is_newest else "earlier"))
 
     async def forget(self, subject: str) -> None:
+        if subject in self.broken:
+            raise StateError("gone")
         self.done.append(("forget", subject))
 
     async def trim(self, subject: str) -> None:
@@ -84,6 +86,24 @@ def test_one_that_cannot_be_written_holds_up_no_other() -> None:
         archive.broken = set()
         await keeper.write_all()
         assert first.is_kept
+
+    asyncio.run(run())
+
+
+def test_what_cannot_be_done_keeps_nothing_else_from_being_done() -> None:
+    async def run() -> None:
+        archive, memory, keeper = start()
+        begin(memory, 1)
+        memory.forgotten = {"first": None, "second": None}
+        memory.begun = {"nuc": module._TRIM_EVERY}
+        archive.broken = {"boot-1", "first"}
+        with pytest.raises(StateError):
+            await keeper.write_all()
+        assert archive.done == [("forget", "second"), ("trim", "nuc")]
+        archive.broken = set()
+        await keeper.write_all()
+        assert archive.done[2:] == [("put", "boot-1", "newest"), ("forget", "first")]
+        assert memory.forgotten == {}
 
     asyncio.run(run())
 

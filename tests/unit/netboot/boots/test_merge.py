@@ -30,6 +30,9 @@ INSTALLS = st.builds(
     percent=st.none() | st.integers(0, 100),
     error=st.none() | st.just("no disk"),
 )
+BOOT = NodeBoot(
+    id="a", token_hash="h", machine="mac 1", release="r", system="s", stages={NodeStage.SCRIPT: 90.0}
+)
 UPDATES = st.builds(BootUpdate, release=st.just("s"), step=st.sampled_from(UpdateStep), at=TIMES)
 
 
@@ -74,6 +77,17 @@ def test_what_is_kept_of_one_boot_is_the_merge(one: NodeBoot, other: NodeBoot) -
         merged = merge_boots(one, other)
         assert (kept is None) == (merged == other)
         assert kept is None or decode_boot(kept) == merged
+
+
+def test_what_a_later_version_has_come_to_is_not_written_over() -> None:
+    mine = encode_boot(BOOT)
+    assert choose_kept("latest/x", mine, {**mine, "state": "degraded", "later": 1}) is None
+    # Of two boots it is the later one all the same, and garbage is garbage.
+    later = encode_boot(replace(BOOT, id="b", stages={NodeStage.SCRIPT: 95.0}))
+    assert choose_kept("latest/x", later, {**mine, "state": "degraded"}) == later
+    assert choose_kept("latest/x", mine, {**later, "state": "degraded"}) is None
+    for theirs in ({**mine, "state": 1}, {**mine, "state": "degraded", "id": ""}, {"state": "degraded"}, {}):
+        assert choose_kept("latest/x", mine, theirs) == mine
 
 
 def test_of_two_boots_the_later_is_the_newest() -> None:

@@ -7,8 +7,10 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fleet_api import make_boot
 
 from ectools.errors import InputError
+from ectools.netboot.boots.encode import encode_boot
 from ectools.netboot.boots.model import NodeReport, NodeStage
 from ectools.netboot.boots.report import (
     MAX_FAILED_UNITS,
@@ -17,6 +19,36 @@ from ectools.netboot.boots.report import (
     parse_report,
     parse_store_percent,
 )
+from ectools.netboot.state.entries import encode_value
+from ectools.netboot.state.interface import MAX_VALUE_BYTES
+
+# What takes the most room in the state, by what it takes in a form.
+_COSTLY = st.sampled_from([b"\x80", "\N{GRINNING FACE}".encode(), b'"', b"%5C", b"%0A", b"a", b"\xc3\xa9"])
+
+
+@given(
+    journal=_COSTLY,
+    unit=_COSTLY,
+    share=st.integers(0, 8),
+    units=st.integers(0, MAX_FAILED_UNITS + 1),
+    text=_COSTLY,
+)
+def test_whatever_a_node_sends_finds_room_in_the_state(
+    journal: bytes, unit: bytes, share: int, units: int, text: bytes
+) -> None:
+    body = b"stage=up&healthy=no&clock=1&release=" + text * 256 + b"&system=" + text * 256
+    room = (MAX_REPORT_BYTES - len(body)) * share // 8
+    body += b"".join(b"&failed=" + unit * (room // max(1, units) // len(unit)) for _ in range(units))
+    body += b"&journal="
+    body += journal * ((MAX_REPORT_BYTES - len(body)) // len(journal))
+    try:
+        _, report = parse_report(body)
+    except InputError:
+        return
+    assert report is not None
+    long = "x" * 1024
+    boot = make_boot("nuc", report=report, why=long, machine=long, release=long, system=long, tag=long)
+    assert len(encode_value("it", encode_boot(boot))) <= MAX_VALUE_BYTES
 
 
 def form(*fields: tuple[str, str]) -> bytes:

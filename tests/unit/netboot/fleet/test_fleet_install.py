@@ -25,6 +25,7 @@ from ectools.netboot.fleet.override import (
     BootOnce,
     NodeHold,
     NodeOverride,
+    begin_install,
     encode_override,
     end_install,
     parse_override,
@@ -100,15 +101,35 @@ def test_an_order_is_over_when_its_installation_is() -> None:
     assert find("install", end_install(NodeOverride(once=network), INSTALL)).boot is NodeTarget.NETWORK
 
 
+def test_a_word_that_is_said_twice_undoes_nothing() -> None:
+    """The answer to the first was lost, or could not be given."""
+    ordered = NodeInstall(**{**_fields(INSTALL), "order": name_order(ORDER.at)})
+    begun = begin_install(NodeOverride(once=ORDER), ordered)
+    again = NodeInstall(**{**_fields(ordered), "at": 6.0})
+    assert begin_install(begun, again) is begun
+    other_disk = begin_install(begun, NodeInstall(**{**_fields(ordered), "disk": "d2"}))
+    assert (other_disk.install and other_disk.install.disk) == "d2"
+    done = end_install(begun, ordered)
+    assert end_install(done, again) is done
+    assert begin_install(done, again) is done
+    # The system on the disk has shown what it was given since, and somebody has said something else.
+    assert done.install is not None
+    renewed = done.say(install=done.install.renew("a", "b"))
+    assert end_install(renewed, again) is renewed
+    assert end_install(done.released(), again) == done.released()
+    other_boot = NodeInstall(**{**_fields(again), "boot_id": "b2"})
+    assert end_install(done, other_boot).install != done.install
+
+
 def test_what_was_kept_before_there_were_installations() -> None:
-    assert parse_override({"hold": None, "once": None}) == NodeOverride()
+    assert parse_override({"hold": None, "once": None}, []) == NodeOverride()
 
 
 @given(st.booleans(), st.booleans(), st.floats(0, 4e9))
 def test_the_store_gives_back_an_installation(done: bool, leads: bool, at: float) -> None:
     install = NodeInstall(**{**_fields(INSTALL), "done": done, "leads": leads, "at": at})
     override = NodeOverride(install=install)
-    assert parse_override(json.loads(json.dumps(encode_override(override)))) == override
+    assert parse_override(json.loads(json.dumps(encode_override(override))), []) == override
 
 
 def _fields(install: NodeInstall) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.fleets import make_fleet
 from support.scenarios import run
+from support.shared_stores import until
 
 from ectools.errors import ProblemsError
 from ectools.netboot.fleet import live as module
+from ectools.netboot.fleet.install import NodeInstall
+from ectools.netboot.fleet.kept import ADDED_NODES, OVERRIDES
 from ectools.netboot.fleet.live import ContradictionError, LiveFleet, UnknownNodeError
 from ectools.netboot.fleet.machine import Machine
 from ectools.netboot.fleet.model import NodeTarget
@@ -31,6 +35,10 @@ DOCUMENT: dict[str, Any] = {
         "nuc-07": {"group": "runners", "match": {"mac": ["02:00:00:00:00:07"]}},
         "held": {"match": {"serial": "S1"}, "hold": True},
     },
+}
+INSTALLING: dict[str, Any] = {
+    "groups": {"runners": {"boot": "install", "install": {"erase": True}}},
+    "nodes": {name: {"group": "runners", "match": {"serial": f"S{name}"}} for name in "ab"},
 }
 ADDED = {"group": "runners", "match": {"mac": ["02:00:00:00:00:09"]}}
 
@@ -215,9 +223,7 @@ def test_what_others_write_is_taken_over(tmp_path: Path) -> None:
             override = other.get_override("nuc-07")
             assert override is not None
             assert override.hold is not None
-            following = [
-                asyncio.create_task(live.follow(prefix)) for prefix in (module.ADDED_NODES, module.OVERRIDES)
-            ]
+            following = [asyncio.create_task(live.follow(prefix)) for prefix in (ADDED_NODES, OVERRIDES)]
             heard = asyncio.Event()
             live.on_change.append(lambda _: heard.set())
             await heard.wait()
@@ -241,6 +247,45 @@ def test_what_others_write_is_taken_over(tmp_path: Path) -> None:
     run(scenario)
 
 
+def test_of_what_others_write_that_alone_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of thousands of nodes each may be written about at each of its boots."""
+
+    async def scenario() -> None:
+        async with open_fleet(tmp_path / "s") as live:
+            other = LiveFleet(live._store, clock=lambda: 2000.0)
+            set_base(other, **DOCUMENT)
+            read: list[str] = []
+            listing = live._store.list
+
+            async def count(prefix: str) -> Any:
+                read.append(prefix)
+                return await listing(prefix)
+
+            monkeypatch.setattr(live._store, "list", count)
+            heard = asyncio.Event()
+            live.on_change.append(lambda _: heard.set())
+            following = [asyncio.create_task(live.follow(prefix)) for prefix in (ADDED_NODES, OVERRIDES)]
+            await until(lambda: len(read) == 4)  # both have read both
+            read.clear()
+            for change in (
+                other.hold("nuc-07", by="b"),
+                other.boot_once("nuc-07", NodeTarget.DISK, by="b"),
+                other.add("x", ADDED, by="b"),
+                other.release("nuc-07", by="b"),
+                other.remove("x", by="b"),
+            ):
+                heard.clear()
+                await change
+                await heard.wait()
+            assert (live.get_override("nuc-07"), "x" in live.fleet.nodes) == (None, False)
+            assert read == []
+            for task in following:
+                task.cancel()
+            await asyncio.wait(following)
+
+    run(scenario)
+
+
 def test_an_entry_that_nobody_can_read_is_told_and_left_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -250,10 +295,58 @@ def test_an_entry_that_nobody_can_read_is_told_and_left_alone(
             await live._store.put("nodes/x", {"node": 1, "at": 2, "by": None})
             for _ in range(2):
                 await live.load()
-            assert live.get_override("nuc-07") is None
+            # It could be one that was held.
+            assert live.assign(live.need("nuc-07")).boot is NodeTarget.HOLD
             assert "x" not in live.fleet.nodes
             told = [each for each in caplog.messages if "cannot be read: it is passed over" in each]
             assert len(told) == 2
+            await live.boot_once("nuc-07", NodeTarget.DISK, by="a")
+            entry = await live._store.get("overrides/nuc-07")
+            assert entry is not None
+            assert entry.value["new"] == "form"
+            assert entry.value["hold"] is not None
+
+    run(scenario)
+
+
+def test_what_a_later_version_says_takes_nothing_away_that_was_known(tmp_path: Path) -> None:
+    """A node that is held, one that was installed, and one that was added, each with a word more."""
+
+    async def scenario() -> None:
+        install = NodeInstall(order="first", at=1.0, boot_id="b", disk="d", system="/s", release="r")
+        later: dict[str, Any] = {"boot": "moon", "at": 5.0}
+        async with open_fleet(tmp_path / "s", **INSTALLING) as live:
+            await live.hold("a", by="alice")
+            await live.note_install("b", replace(install, done=True))
+            await live.add("c", ADDED, by="alice")
+            for key, change in (
+                ("overrides/a", {"once": later}),
+                ("overrides/b", {"once": later}),
+                ("nodes/c", {"node": {**ADDED, "later": 1}}),
+            ):
+                entry = await live._store.get(key)
+                assert entry is not None
+                await live._store.put(key, {**entry.value, **change})
+            await live.load()
+            assert "c" in live.fleet.nodes
+            targets = {name: live.assign(live.need(name)).boot for name in "ab"}
+            assert targets == {"a": NodeTarget.HOLD, "b": NodeTarget.DISK}
+            await live.boot_once("a", NodeTarget.NETWORK, by="alice")
+            held = live.get_override("a")
+            assert held is not None
+            assert held.hold is not None
+            # What was installed cannot be read: who has seen it before goes on by that.
+            await live._store.put("overrides/b", {"hold": None, "once": None, "install": {"form": 2}})
+            await live.load()
+            assert live.assign(live.need("b")).boot is NodeTarget.DISK
+        async with open_fleet(tmp_path / "s", **INSTALLING) as again:
+            assert again.assign(again.need("b")).boot is NodeTarget.HOLD
+            with pytest.raises(ContradictionError, match="cannot be read by this version"):
+                await again.release("b", by="alice")
+            await again.boot_once("b", NodeTarget.DISK, by="alice")
+            entry = await again._store.get("overrides/b")
+            assert entry is not None
+            assert entry.value["install"] == {"form": 2}
 
     run(scenario)
 

@@ -132,6 +132,27 @@ def test_a_credential_is_good_for_one_boot_and_a_lost_answer_costs_nothing(tmp_p
     run(tmp_path, scenario)
 
 
+def test_what_a_later_version_has_kept_of_a_disk_is_not_written_over(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        await site.install("a")
+        entry = await site.store.get("overrides/a")
+        assert entry is not None
+        later = {**entry.value, "install": {**entry.value["install"], "done": "and more"}}
+        await site.store.put("overrides/a", later)
+        for _ in range(2):
+            await site.fleet.load()
+            await site.refused(site.say("a", FIRST), 503)
+            await site.reopen()  # and knows of it no more
+        found = await site.store.get("overrides/a")
+        assert found is not None
+        assert found.value == later
+        await site.store.put("overrides/a", entry.value)
+        await site.fleet.load()
+        await site.say("a", FIRST)
+
+    run(tmp_path, scenario)
+
+
 def test_of_a_disk_that_was_copied_one_is_refused(tmp_path: Path) -> None:
     async def scenario(site: Site) -> None:
         await site.install("a")
@@ -332,7 +353,7 @@ def test_an_installation_of_before_is_read(tmp_path: Path) -> None:
         "release": "r",
         "done": True,
     }
-    override = parse_override({"hold": None, "once": None, "install": {**old, "leads": True}})
+    override = parse_override({"hold": None, "once": None, "install": {**old, "leads": True}}, [])
     assert override.install is not None
     assert not override.install.accepts(hash_token(FIRST))
 

@@ -230,6 +230,42 @@ def test_somebody_has_a_node_installed_again(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_what_is_said_twice_changes_nothing(tmp_path: Path) -> None:
+    """The answer to the first was lost: the node boots from its disk all the same, and it is told once."""
+
+    async def scenario(site: Site) -> None:
+        await site.fleet.boot_once("other", NodeTarget.INSTALL, by="alice")
+        machine = await site.boot("other")
+        for step in ALL_STEPS:
+            await machine.say(step)
+            site.now += 1
+            await machine.say(step)
+        assert site.target("other") is NodeTarget.DISK
+        kinds = [event.kind for event in await site.store.events()]
+        assert kinds == ["node-boot-once", "node-install-begun", "node-installed"]
+
+    run(tmp_path, scenario)
+
+
+def test_a_word_that_comes_after_a_later_boot_is_not_taken(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        late = await site.boot()
+        await late.go(*STEPS)
+        site.now += 5000
+        await site.boots.expire()
+        await site.fleet.boot_once("nuc", NodeTarget.INSTALL, by="alice")
+        machine = await site.boot()
+        await machine.go(*ALL_STEPS[:3])
+        begun = site.fleet.get_override("nuc")
+        with pytest.raises(InstallRefusedError, match="another boot since"):
+            await late.say(InstallStep.DONE)
+        assert site.fleet.get_override("nuc") == begun
+        await machine.go(*ALL_STEPS[3:])
+        assert site.target() is NodeTarget.DISK
+
+    run(tmp_path, scenario)
+
+
 def test_what_does_not_go_on_is_told_and_tried_again(tmp_path: Path) -> None:
     async def scenario(site: Site) -> None:
         machine = await site.boot()

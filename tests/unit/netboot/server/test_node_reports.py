@@ -19,6 +19,7 @@ from ectools.netboot.http.responses import Delivery
 from ectools.netboot.http.webroot import RejectedError
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.store import ReleaseStore
+from ectools.netboot.server import script_desk
 from ectools.netboot.server.policy import ServingPolicy
 from ectools.netboot.server.rate_limit import RateLimit
 from ectools.netboot.server.site import BootSite
@@ -130,6 +131,29 @@ def token_of(script: str) -> str:
     # One in 64 ends in a hyphen, behind which no word ends.
     (token,) = set(re.findall(r"/report\?boot=([A-Za-z0-9_-]{32})(?![A-Za-z0-9_-])", script))
     return str(token)
+
+
+def test_machines_without_a_name_crowd_out_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who makes up MACs gets scripts that boot, and no more boots are remembered than an address may have."""
+    monkeypatch.setattr(script_desk, "UNNAMED_AT_ONCE", 2)
+    world.run(world.store.close())
+    world.run(world.open())
+    world.stage()
+    for fleet in (None, FLEET):
+        world.site.set_policy(world.policy(fleet))
+        scripts = [world.ask(mac=f"02:00:00:00:01:0{number}", arch="x86_64") for number in range(4)]
+        assert all("/report?boot=" in script for script in scripts[: 2 if fleet is None else 0])
+        for script in scripts[2:]:
+            assert "/report?boot=" not in script
+            assert "bzImage" in script
+    assert len(world.boots.latest) == 2
+    (line,) = world.events("boot too often from one address")
+    assert line["client"] == "192.0.2.7"
+    # Who has a name is remembered, another address has its own, and time helps.
+    token_of(world.ask(mac=MAC, arch="x86_64"))
+    token_of(world.ask(mac="02:00:00:00:01:08", arch="x86_64", peer="192.0.2.8"))
+    world.now += 1
+    token_of(world.ask(mac="02:00:00:00:01:09", arch="x86_64"))
 
 
 def test_a_node_says_how_much_of_its_store_it_has(world: World) -> None:
