@@ -179,7 +179,7 @@ def make_boot(node: str, at: float, state: BootState, *, release: str = TARGET) 
 
 def take(rollout: Rollout, nodes: str, at: float) -> Rollout:
     for node in nodes:
-        rollout = offer(rollout, node, known(now=at))
+        rollout = offer(rollout, [node], known(now=at))
     return rollout
 
 
@@ -187,12 +187,12 @@ def test_the_first_to_ask_is_the_canary_and_the_next_stays() -> None:
     rollout = take(start_rollout(PLAN), "ba", 5.0)
     assert rollout.taken == {"b": 5.0}
     assert {node: find_led_release(rollout, node) for node in "ab"} == {"a": BEFORE, "b": TARGET}
-    assert offer(rollout, "b", known(now=9.0)) is rollout
+    assert offer(rollout, ["b"], known(now=9.0)) is rollout
 
 
 def test_a_stranger_takes_no_place() -> None:
     rollout = start_rollout(PLAN)
-    assert offer(rollout, "z", known()) is rollout
+    assert offer(rollout, ["z"], known()) is rollout
 
 
 def test_a_wave_waits_for_who_is_on_and_not_for_who_is_off() -> None:
@@ -244,10 +244,10 @@ def test_who_is_held_is_not_late_and_another_gets_its_place() -> None:
     assert decide(rollout, late) is rollout
     assert list_under_way(rollout, late) == []
     assert list_under_way(rollout, known()) == ["a"]
-    both = offer(rollout, "b", late)
+    both = offer(rollout, ["b"], late)
     assert both.taken == {"a": 0.0, "b": 700.0}
-    assert offer(both, "c", late) is both
-    assert offer(both, "c", known(now=700.0)) is both
+    assert offer(both, ["c"], late) is both
+    assert offer(both, ["c"], known(now=700.0)) is both
     gone_on = decide(both, known(nodes="bcd", now=710.0, b=[(701.0, BootState.HEALTHY)]))
     assert (gone_on.wave, gone_on.healthy, gone_on.failed) == (1, frozenset("b"), {})
     # It comes back: it has its time from then on, and is waited for.
@@ -304,7 +304,7 @@ def test_who_was_healthy_and_fails_later_counts() -> None:
 
 def test_a_pause_gives_nobody_the_release_and_still_stops() -> None:
     rollout = pause(take(start_rollout(replace(PLAN, max_failures=0)), "a", 0.0))
-    assert offer(rollout, "b", known()) is rollout
+    assert offer(rollout, ["b"], known()) is rollout
     assert find_led_release(rollout, "a") == TARGET
     assert decide(rollout, known(now=5.0, a=[(1.0, BootState.HEALTHY)])).wave == 0
     assert resume(rollout).state is RolloutState.RUNNING
@@ -318,7 +318,7 @@ def test_a_pause_gives_nobody_the_release_and_still_stops() -> None:
 def test_an_end_is_not_left(end: RolloutState) -> None:
     rollout = replace(start_rollout(PLAN), state=end)
     assert abort(rollout, why="no", now=1.0) is rollout
-    assert offer(rollout, "a", known()) is rollout
+    assert offer(rollout, ["a"], known()) is rollout
     assert decide(rollout, known()) is rollout
 
 

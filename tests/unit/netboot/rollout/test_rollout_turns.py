@@ -31,8 +31,9 @@ DONE = replace(start_rollout(PLAN), state=RolloutState.DONE, ended=5.0)
 class World:
     """Rollouts in a store, of which others may write too; the clock stands at 1000."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, host: str | None = None) -> None:
         self.store = MemoryStore()
+        self.counter: int | None = None
         self.fleet = make_fleet(**FLEET)
         self.boots: dict[str, list[NodeBoot]] = {}
         self.withdrawn: list[str] = []
@@ -48,7 +49,10 @@ class World:
             know=self._know,
             is_heard=lambda: True,
             find_release=self._find,
+            count_channel=self._count,
+            host=host,
             clock=lambda: self.now,
+            ticks=lambda: self.now,
         )
 
     async def _withdraw(self, release: str) -> None:
@@ -56,6 +60,10 @@ class World:
 
     async def _find(self, tag: str) -> str | None:
         return self.channels.get(tag)
+
+    async def _count(self, channel: str, release: str) -> int | None:
+        assert self.channels[channel] == release
+        return self.counter
 
     def _know(self, _: Rollout) -> Known:
         return Known(nodes=frozenset("ab"), boots=self.boots, heard={}, now=1000.0)
