@@ -80,7 +80,7 @@ def offer(rollout: Rollout, nodes: Iterable[str], known: Known) -> Rollout:
         ):
             taken[node] = known.now
             places = len(taken)
-    if (taken, untold) == (rollout.taken, rollout.untold):
+    if taken == rollout.taken and untold == rollout.untold:
         return rollout
     return replace(rollout, taken=taken, untold=frozenset(untold))
 

@@ -21,6 +21,7 @@ from ectools.netboot.boots.model import (
 )
 from ectools.netboot.rollout.decide import (
     abort,
+    count_nodes,
     decide,
     find_led_release,
     list_awaited,
@@ -400,3 +401,33 @@ def test_a_clock_that_is_set_back_loses_no_report() -> None:
     # One that was given it by the right clock keeps its time.
     rollout = replace(rollout, wave=0, healthy=frozenset())
     assert decide(rollout, known(now=2_800.0 + PLAN.within)).taken == {"a": 2_800.0}
+
+
+def test_who_may_not_have_been_told_is_not_late_and_counts_by_what_it_boots() -> None:
+    rollout = take(start_rollout(PLAN), "a", 100.0)
+    doubtful = replace(known(now=200.0), doubtful={"a": [90.0, 100.0], "b": [100.0]})
+    rollout = decide(rollout, doubtful)
+    assert rollout.untold == {"a"}
+    late = decide(rollout, known(now=100.0 + 10 * PLAN.within))
+    assert late is rollout
+    healthy = decide(rollout, known(now=300.0, a=[(250.0, BootState.HEALTHY)]))
+    assert (healthy.healthy, healthy.untold) == ({"a"}, set())
+    # A doubt of what was given at another time says nothing.
+    other = take(start_rollout(PLAN), "a", 100.0)
+    assert decide(other, replace(known(now=200.0), doubtful={"a": [90.0]})) is other
+
+
+def test_who_may_not_have_been_told_and_is_off_has_no_place() -> None:
+    rollout = replace(take(start_rollout(PLAN), "a", 100.0), untold=frozenset("a"))
+    away = known(heard="bcd", now=100.0 + PLAN.off_after)
+    assert decide(rollout, away).taken == {"a": 100.0}
+    away = replace(away, now=away.now + 1)
+    assert decide(rollout, replace(away, listened=60.0)) is rollout
+    free = decide(rollout, away)
+    assert (free.taken, free.untold, free.state) == ({}, set(), RolloutState.RUNNING)
+    assert set(offer(free, ["b"], away).taken) == {"b"}
+
+
+def test_waves_are_reckoned_by_all_who_have_a_place() -> None:
+    rollout = take(start_rollout(PLAN), "a", 100.0)
+    assert count_nodes(rollout, known(nodes="bcd", now=200.0)) == 4
