@@ -180,13 +180,10 @@ class RolloutService:
         """The counter of the pointer by which a channel leads to a release; None: it is not known."""
         try:
             known = read_known(self._releases, channel.removeprefix(CHANNEL_PREFIX))
-            release = self._releases.find(release_id)
         except EcError:  # staging says so
             return None
-        if known is None or release is None:
-            return None
-        # A pointer that was seen, and whose release is on its way still: this one is an earlier one's.
-        return known.counter if release.tag == known.tag else known.counter - 1
+        # Not the counter that was seen last: what that leads to may be on its way still.
+        return None if known is None or known.release != release_id else known.release_counter
 
     async def _withdraw(self, release_id: str) -> None:
         await asyncio.to_thread(withdraw, self._releases, release_id)

@@ -174,10 +174,17 @@ def test_a_group_that_follows_a_channel_goes_back_to_what_that_has_led_to() -> N
         document={**FLEET, "groups": {"runners": {"channel": "stable"}, "installed": {"boot": "disk"}}},
     )
 
+    async def count(channel: str, release: str) -> int:
+        assert (channel, release) == ("channel:stable", PREVIOUS.id)
+        return 7
+
+    api.rollouts.count_channel = count
+
     async def scenario() -> None:
         async with api.serve() as client:
             _, started = await ask(client, "POST", "rollouts", START)
             assert started["before"]["tag"] == "boot-v1"
+            assert api.rollouts.need("runners").plan.base_counter == 7
             await api.rollouts.offer("runners", "nuc-07")
             assert (find_next(api, "nuc-07"), find_next(api, "nuc-08")) == (CURRENT.id, PREVIOUS.id)
             await ask(client, "POST", "rollouts/runners/abort")

@@ -305,6 +305,23 @@ def test_slots_across_hosts() -> None:
     asyncio.run(scenario())
 
 
+def test_who_is_held_is_not_counted_as_under_way() -> None:
+    async def scenario() -> None:
+        store, held = MemoryStore(), set[str]()
+        host = Host(store, {}, [100.0])
+        host.rollouts._members = GroupMembers(fleet=lambda: FLEET, held=held.__contains__)
+        await host.rollouts.start(PLAN)
+        for node in NODES[:2]:
+            await host.rollouts.offer("g", node)
+        assert host.rollouts.count_under_way() == {"g": 2}
+        held.add(NODES[0])
+        assert host.rollouts.count_under_way() == {"g": 1}
+        await host.rollouts.abort("g", by=None)
+        assert host.rollouts.count_under_way() == {"g": 0}
+
+    asyncio.run(scenario())
+
+
 def test_who_is_in_a_group() -> None:
     members = GroupMembers(fleet=lambda: FLEET, held=lambda name: name == "n0")
     assert sorted(members.list_all("g")) == NODES
