@@ -83,7 +83,7 @@ def test_a_bad_release_goes_back_at_the_first_report_and_is_withdrawn(tmp_path: 
 
 
 def test_the_counter_by_which_a_channel_leads_to_a_release(tmp_path: Path) -> None:
-    """A pointer is seen before its release is there: what the channel leads to until then is an earlier one's."""
+    """A pointer is seen before its release is there: until then the channel leads to an earlier one's."""
     releases = ReleaseStore(tmp_path)
     here, gone = f"sha256-{'1' * 32}", f"sha256-{'2' * 32}"
     seen = {"counter": 7, "tag": "boot-v2", "sums": "0" * 64, "release": here, "release_counter": 6}
