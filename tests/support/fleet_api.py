@@ -218,7 +218,9 @@ class Api:
         self.rollouts = LiveRollouts(
             self.store,
             fleet=lambda: self.fleet.fleet,
-            held=lambda _: False,
+            held=lambda name: (
+                (override := self.fleet.get_override(name)) is not None and override.hold is not None
+            ),
             latest=lambda: self.boots.latest,
             list_boots=self.boots.list_boots,
             withdraw=self._withdraw,

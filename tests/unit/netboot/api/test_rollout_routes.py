@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, TOKEN, Api, FixedReleases, make_boot, make_host
 
+from ectools.netboot.api.page.source import list_rollouts
 from ectools.netboot.api.rollouts import RolloutRoutes
 from ectools.netboot.boots.model import BootState, NodeStage
 from ectools.netboot.fleet.live import LiveFleet
@@ -163,6 +164,20 @@ def test_where_the_last_one_has_led_is_not_staged_any_more() -> None:
                 end(api, node, BootState.HEALTHY, release=PREVIOUS.id)
             status, started = await ask(client, "POST", "rollouts", {**START, "release": "boot-v3"})
             assert (status, started["before"]["tag"]) == (201, "boot-v1")
+
+    run(scenario)
+
+
+def test_waves_are_shown_as_they_are_decided_by() -> None:
+    """Who has a place counts, also while it is held."""
+
+    async def scenario(client: TestClient[Any, Any], api: Api) -> None:
+        await ask(client, "POST", "rollouts", {**START, "canary": 2})
+        await api.rollouts.offer("runners", "nuc-07")
+        await api.fleet.hold("nuc-07", by=None)
+        _, shown = await ask(client, "GET", "rollouts/runners")
+        assert (shown["waves"], shown["nodes"], shown["taken"]) == ([2, 2], 1, 1)
+        assert list_rollouts(api.rollouts, api.releases.releases)[0].waves == [2, 2]
 
     run(scenario)
 
