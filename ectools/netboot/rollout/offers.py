@@ -52,8 +52,9 @@ class RolloutOffers:
             return is_untold(rollout, node, self.list_doubtful(group))
         if rollout.state is not RolloutState.RUNNING:
             return False
-        # Who is held makes places fewer: where there is none without that, nobody is counted.
-        quota = rollout.plan.quota(rollout.wave, len(self._members.list_all(group)))
+        # Who is held makes places fewer: where there is none without that, nobody is counted. Who has a place
+        # and is no node of the group any more counts, as it does for whoever decides.
+        quota = rollout.plan.quota(rollout.wave, self._members.count_with(group, rollout.taken))
         return count_places(rollout, lambda each: self._members.is_free(group, each)) < quota
 
     def preview(self, rollout: Rollout, node: str) -> Rollout:

@@ -13,7 +13,7 @@ from support.fleets import make_fleet
 from ectools.netboot.rollout import offers
 from ectools.netboot.rollout.kept import KeptRollouts
 from ectools.netboot.rollout.live import LiveRollouts
-from ectools.netboot.rollout.model import RolloutPlan, RolloutState
+from ectools.netboot.rollout.model import Rollout, RolloutPlan, RolloutState
 from ectools.netboot.rollout.offers import RolloutOffers
 from ectools.netboot.state.interface import StateUnreachableError
 
@@ -157,6 +157,22 @@ def test_who_is_taken_along_by_another_one_s_write_is_told_so() -> None:
         found: RolloutOffers = host.rollouts._offers
         assert not any(found.list_doubtful("g").values())
         assert not any(each for each in (*found._asking.values(), *found._tried.values()))
+
+    asyncio.run(scenario())
+
+
+def test_places_are_reckoned_by_all_who_have_one_also_where_they_are_no_nodes_any_more() -> None:
+    """Else a wave would wait for nodes to which nothing is offered."""
+    gone = dict.fromkeys((f"gone-{number}" for number in range(4)), 100.0)
+
+    async def scenario() -> None:
+        host = Host(SlowStore(), lambda: 200.0)
+        begun = Rollout(plan=replace(PLAN, waves=(10, 100)), wave=1, taken={**gone, "n0": 100.0})
+        begun = replace(begun, healthy=frozenset(begun.taken))
+        await host.rollouts._kept.change("g", lambda _: begun)
+        # 10 % of 54: one place more than of 50.
+        assert await host.ask("n1") == "new"
+        assert await host.ask("n2") == "old"
 
     asyncio.run(scenario())
 
