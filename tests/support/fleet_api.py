@@ -94,7 +94,7 @@ class MemoryStore:
         self.max_events = MAX_EVENTS
         self.error: Exception | None = None
         self._revision = self._sequence = 0
-        self._watchers: list[tuple[str, asyncio.Queue[StateEntry | StateDeletion]]] = []
+        self._watchers: list[tuple[str, asyncio.Queue[StateEntry | StateDeletion | None]]] = []
 
     async def get(self, key: str, *, fresh: bool = False) -> StateEntry | None:
         return self.entries.get(key)
@@ -116,7 +116,7 @@ class MemoryStore:
         return [self.entries[key] for key in sorted(self.entries) if key.startswith(prefix)]
 
     async def watch(self, prefix: str) -> AsyncIterator[StateEntry | StateDeletion | None]:
-        queue: asyncio.Queue[StateEntry | StateDeletion] = asyncio.Queue()
+        queue: asyncio.Queue[StateEntry | StateDeletion | None] = asyncio.Queue()
         self._watchers.append((prefix, queue))
         while True:
             yield await queue.get()
@@ -148,6 +148,11 @@ class MemoryStore:
         for prefix, queue in self._watchers:
             if change.key.startswith(prefix):
                 queue.put_nowait(change)
+
+    def miss(self) -> None:
+        """Tell those who watch that they have missed some changes."""
+        for _, queue in self._watchers:
+            queue.put_nowait(None)
 
 
 class MemoryBoots:
@@ -224,7 +229,9 @@ class Api:
         self.rollouts = LiveRollouts(
             self.store,
             fleet=lambda: self.fleet.fleet,
-            held=lambda _: False,
+            held=lambda name: (
+                (override := self.fleet.get_override(name)) is not None and override.hold is not None
+            ),
             latest=lambda: self.boots.latest,
             list_boots=self.boots.list_boots,
             withdraw=self._withdraw,

@@ -143,7 +143,7 @@ class SimulatedFleet:
             return
         node.heard = self.now
         moment = Known(nodes=self.names - self.away, boots={}, heard={}, now=self.now)
-        if not self._keep(offer(self.kept, node.name, moment)):
+        if not self._keep(offer(self.kept, [node.name], moment)):
             return  # no answer: it asks again
         wanted = find_led_release(self.kept, node.name)
         if wanted != node.runs:

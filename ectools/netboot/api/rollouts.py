@@ -12,7 +12,7 @@ from ectools.netboot.api.bodies import read_json_body
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.rights import ForbiddenError
 from ectools.netboot.fleet.live import ContradictionError
-from ectools.netboot.rollout.decide import list_awaited, list_under_way
+from ectools.netboot.rollout.decide import count_nodes, list_awaited, list_under_way
 from ectools.netboot.rollout.model import Rollout, RolloutPlan, make_rollout_id
 from ectools.suggest import did_you_mean
 
@@ -129,6 +129,10 @@ class RolloutRoutes:
                 f"{group_name}: its system is {group.system}, which {target.tag or target.id} has not",
                 hint=f"it has {show_list(target.systems)}; nodes that were led there would wait",
             )
+        base_id = None if group.channel is None else _need_staged(staged, group.wanted).id
+        counter = None
+        if base_id is not None and group.wanted is not None:
+            counter = await self._rollouts.count_channel(group.wanted, base_id)
         return RolloutPlan(
             id=make_rollout_id(),
             group=group_name,
@@ -142,7 +146,8 @@ class RolloutRoutes:
             at=self._view.clock(),
             by=by,
             base=group.wanted,
-            base_id=None if group.channel is None else _need_staged(staged, group.wanted).id,
+            base_id=base_id,
+            base_counter=counter,
         )
 
     async def _answer(self, rollout: Rollout, *, status: int = 200) -> web.Response:
@@ -151,7 +156,7 @@ class RolloutRoutes:
     def _describe(self, rollout: Rollout, staged: Sequence[StagedRelease]) -> dict[str, Any]:
         plan, known = rollout.plan, self._rollouts.know(rollout)
         tags = {each.id: each.tag for each in staged}
-        size = len(known.nodes)
+        reckoned = count_nodes(rollout, known)
         return {
             "id": plan.id,
             "group": plan.group,
@@ -163,9 +168,9 @@ class RolloutRoutes:
             "started": plan.at,
             "ended": rollout.ended,
             "wave": rollout.wave,
-            "waves": [plan.quota(wave, size) for wave in range(plan.last_wave + 1)],
+            "waves": [plan.quota(wave, reckoned) for wave in range(plan.last_wave + 1)],
             "max_failures": plan.max_failures,
-            "nodes": size,
+            "nodes": len(known.nodes),
             "taken": len(rollout.taken),
             "healthy": sorted(rollout.healthy),
             "failed": [{"node": node, "why": why} for node, why in rollout.failed.items()],

@@ -40,13 +40,15 @@ class OlderPointerError(EcError):
 class KnownChannel:
     """The highest counter that was seen, and what it led to; ``release`` is the id that is staged for it.
 
-    None: none is as yet. Where another pointer is on its way, it is the one before's.
+    None: none is as yet. Where another pointer is on its way, it is the one before's. ``release_counter`` is
+    the counter of the pointer that led to ``release``; None: the version that staged it kept none.
     """
 
     counter: int
     tag: str
     sums: str
     release: str | None
+    release_counter: int | None = None
 
 
 def read_pointer(
@@ -95,8 +97,13 @@ def note_pointer(store: ReleaseStore, pointer: ChannelPointer, *, where: str) ->
     """
     check_pointer(store, pointer, where=where)
     known = read_known(store, pointer.channel)
-    release = None if known is None else known.release
-    seen = KnownChannel(counter=pointer.counter, tag=pointer.tag, sums=pointer.sums, release=release)
+    seen = KnownChannel(
+        counter=pointer.counter,
+        tag=pointer.tag,
+        sums=pointer.sums,
+        release=None if known is None else known.release,
+        release_counter=None if known is None else known.release_counter,
+    )
     if seen != known:
         _write(store, pointer.channel, seen)
 
@@ -109,8 +116,9 @@ def note_staged(store: ReleaseStore, pointer: ChannelPointer, release_id: str) -
     known = read_known(store, pointer.channel)
     if known is None or known.counter != pointer.counter:
         return
-    if known.release != release_id:
-        _write(store, pointer.channel, replace(known, release=release_id))
+    staged = replace(known, release=release_id, release_counter=pointer.counter)
+    if staged != known:
+        _write(store, pointer.channel, staged)
     if pointer.envelope:
         write_atomic(_name_envelope(store, pointer.channel), pointer.envelope)
 
@@ -180,9 +188,16 @@ def _parse(data: bytes, path: Path) -> KnownChannel:
     )
     try:
         raw: Any = parse_json(data, where=str(path))
-        known = KnownChannel(counter=raw["counter"], tag=raw["tag"], sums=raw["sums"], release=raw["release"])
+        known = KnownChannel(
+            counter=raw["counter"],
+            tag=raw["tag"],
+            sums=raw["sums"],
+            release=raw["release"],
+            release_counter=raw.get("release_counter"),
+        )
         is_good = (
             type(known.counter) is int
+            and (known.release_counter is None or type(known.release_counter) is int)
             and isinstance(known.tag, str)
             and _SHA256.fullmatch(known.sums) is not None
             and (known.release is None or ID_PATTERN.fullmatch(known.release) is not None)

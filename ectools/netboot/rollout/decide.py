@@ -5,10 +5,11 @@ acted upon:
 
 * No more nodes are given the release than the wave under way allows, and no wave opens before all who were
 given it have said how they are: so a release that fails reaches the canaries and one wave more at the most. *
-``taken`` and ``failed`` only grow; an end is never left, and at an end other than DONE all nodes go back. * A
-node is given the release when it asks, and never unasked: who is off takes no place of a wave. * Who is held,
-or no node of the group any more, is neither late nor waited for, but where it boots the release already: how
-that boot ends is known by itself. Where all who were given the release are such, others get their places.
+``taken`` and ``failed`` only grow, but for a place of which nobody may have been told; an end is never left,
+and at an end other than DONE all nodes go back. * A node is given the release when it asks, and never
+unasked: who is off takes no place of a wave. * Who is held, or no node of the group any more, is neither late
+nor waited for, but where it boots the release already: how that boot ends is known by itself. Where all who
+were given the release are such, others get their places.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ectools.netboot.boots.model import BootState
 from ectools.netboot.rollout.model import Rollout, RolloutState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.rollout.model import Known, RolloutPlan
@@ -60,16 +61,39 @@ def list_fallbacks(rollout: Rollout, node: str, ran: str | None) -> list[str]:
     return [each for each in dict.fromkeys((ran, plan.before)) if each and each not in {led, *bad}]
 
 
-def offer(rollout: Rollout, node: str, known: Known) -> Rollout:
-    """The rollout after a node has asked what to boot: it may have been given the release.
+def offer(rollout: Rollout, nodes: Iterable[str], known: Known) -> Rollout:
+    """The rollout after these nodes have asked what to boot: some may have been given the release.
 
-    To be kept before the node is told. What comes back is ``rollout`` itself where nothing has changed.
+    To be kept before a node is told. What comes back is ``rollout`` itself where nothing has changed.
     """
-    if rollout.state is not RolloutState.RUNNING or node in rollout.taken or node not in known.nodes:
+    taken, untold = dict(rollout.taken), set(rollout.untold | _find_untold(rollout, known))
+    places, quota = count_places(rollout, _build_is_here(rollout, known)), count_quota(rollout, known)
+    for node in nodes:
+        if node in untold and not rollout.has_ended:
+            taken[node] = known.now  # and not when it was not told
+            untold.discard(node)
+        elif (
+            rollout.state is RolloutState.RUNNING
+            and node in known.nodes
+            and node not in taken
+            and places < quota
+        ):
+            taken[node] = known.now
+            places = len(taken)
+    if taken == rollout.taken and untold == rollout.untold:
         return rollout
-    if count_places(rollout, _build_is_here(rollout, known)) >= _find_quota(rollout, known):
-        return rollout
-    return replace(rollout, taken={**rollout.taken, node: known.now})
+    return replace(rollout, taken=taken, untold=frozenset(untold))
+
+
+def is_untold(rollout: Rollout, node: str, doubtful: Mapping[str, Collection[float]]) -> bool:
+    """Whether a node was given the release, and may not have been told so. ``doubtful`` as in ``Known``."""
+    if rollout.has_ended or node not in rollout.taken:
+        return False
+    return node in rollout.untold or (
+        rollout.taken[node] in doubtful.get(node, ())
+        and node not in rollout.healthy
+        and node not in rollout.failed
+    )
 
 
 def count_places(rollout: Rollout, is_here: Callable[[str], bool]) -> int:
@@ -101,9 +125,14 @@ def _build_is_here(rollout: Rollout, known: Known) -> Callable[[str], bool]:
     return is_here
 
 
-def _find_quota(rollout: Rollout, known: Known) -> int:
-    """How many may have the release: of those who have a place all count, wherever they are by now."""
-    return rollout.plan.quota(rollout.wave, len(known.nodes | rollout.taken.keys()))
+def count_nodes(rollout: Rollout, known: Known) -> int:
+    """How many nodes waves are reckoned by: of those who have a place all count, wherever they are by now."""
+    return len(known.nodes | rollout.taken.keys())
+
+
+def count_quota(rollout: Rollout, known: Known) -> int:
+    """How many may have the release."""
+    return rollout.plan.quota(rollout.wave, count_nodes(rollout, known))
 
 
 def decide(rollout: Rollout, known: Known) -> Rollout:
@@ -113,7 +142,7 @@ def decide(rollout: Rollout, known: Known) -> Rollout:
     """
     if rollout.has_ended:
         return rollout
-    judged = _judge(_set_back(rollout, known.now), known)
+    judged = _judge(_set_back(_look_at_untold(rollout, known), known.now), known)
     if len(judged.failed) > judged.plan.max_failures:
         count = len(judged.failed)
         return _stop(judged, known, "1 node has failed" if count == 1 else f"{count} nodes have failed")
@@ -127,7 +156,7 @@ def decide(rollout: Rollout, known: Known) -> Rollout:
         return judged
     if not judged.healthy:
         return _stop(judged, known, "of those that were given the release none is healthy")
-    is_full = places >= _find_quota(judged, known)
+    is_full = places >= count_quota(judged, known)
     return _go_on(judged, known) if is_full or not list_awaited(judged, known) else judged
 
 
@@ -175,15 +204,40 @@ def settle(rollout: Rollout) -> Rollout:
     return replace(rollout, is_unsettled=False) if rollout.is_unsettled else rollout
 
 
-def leave(rollout: Rollout, led_to: str | None) -> Rollout:
-    """The channel that the group follows leads to the release ``led_to`` now; None: to nothing that is known.
+def may_leave(rollout: Rollout, led_to: str | None) -> bool:
+    """Whether the channel that the group follows leads elsewhere than at the start of a rollout that is over.
 
-    Whoever moves a channel after a rollout's end has the last word, as with what the fleet says.
+    ``led_to``: the id of that release; None: it leads to nothing that is known.
     """
     base = rollout.plan.base_id
-    if base is None or led_to in (None, base) or not rollout.has_ended or rollout.is_unsettled:
+    is_over = rollout.has_ended and not rollout.is_unsettled and not rollout.is_left
+    return is_over and base is not None and led_to not in (None, base)
+
+
+def leave(rollout: Rollout, led_to: str | None, *, counter: int | None = None) -> Rollout:
+    """The channel that the group follows leads to the release ``led_to`` now, by a pointer of that counter.
+
+    Whoever moves a channel after a rollout's end has the last word, as with what the fleet says. A lower
+    counter is where the channel was once: so it stands on a host that was down meanwhile.
+    """
+    if not may_leave(rollout, led_to):
+        return rollout
+    least = rollout.plan.base_counter
+    if least is not None and (counter is None or counter <= least):
         return rollout
     return replace(rollout, is_left=True)
+
+
+def note_seen(rollout: Rollout, host: str) -> Rollout:
+    """The fleet of a boot host says what the plan begins from: if it says another thing, that is newer."""
+    return rollout if host in rollout.seen_by else replace(rollout, seen_by=rollout.seen_by | {host})
+
+
+def claim(rollout: Rollout, *, claimed: float | None, now: float) -> Rollout:
+    """A host begins to do what follows from an end that another one has made, as it stood at ``claimed``."""
+    if not rollout.is_unsettled or rollout.claimed != claimed:
+        return rollout  # somebody else was faster
+    return replace(rollout, claimed=now)
 
 
 def forsake(rollout: Rollout) -> Rollout:
@@ -199,6 +253,30 @@ def _set_back(rollout: Rollout, now: float) -> Rollout:
     if all(at <= now for at in rollout.taken.values()):
         return rollout
     return replace(rollout, taken={node: min(at, now) for node, at in rollout.taken.items()})
+
+
+def _find_untold(rollout: Rollout, known: Known) -> frozenset[str]:
+    return frozenset(node for node in known.doubtful if is_untold(rollout, node, known.doubtful))
+
+
+def _look_at_untold(rollout: Rollout, known: Known) -> Rollout:
+    """Who may not have been told of the release, with those that this host could not tell. Of them who is off
+    has no place any more: it goes on with what it has, and asks when it comes.
+    """
+    untold = rollout.untold | _find_untold(rollout, known)
+    off = {
+        node
+        for node in untold
+        if not any(
+            _is_of(boot, rollout.plan.target, since=rollout.taken[node]) for boot in known.boots.get(node, ())
+        )
+        and min(known.now - max(known.heard.get(node, 0.0), rollout.taken[node]), known.listened)
+        > rollout.plan.off_after
+    }
+    if untold == rollout.untold and not off:
+        return rollout
+    taken = {node: at for node, at in rollout.taken.items() if node not in off}
+    return replace(rollout, taken=taken, untold=untold - off)
 
 
 def _judge(rollout: Rollout, known: Known) -> Rollout:
@@ -221,15 +299,17 @@ def _judge(rollout: Rollout, known: Known) -> Rollout:
             healthy.add(node)
         # From when it was given the release, whatever it did: one that panics boots again and again, and each
         # of its boots is young. But who had nobody to ask or to tell meanwhile has all that time once more.
-        # And who was held, or no node of the group, has it from when it came back.
-        elif node in known.nodes and (
+        # And who was held, or no node of the group, has it from when it came back. Who was not told of it is
+        # not late for it.
+        elif (node in known.nodes and node not in rollout.untold) and (
             min(known.now - max(since, known.back.get(node, since)), known.listened)
             > _find_within(rollout, mine)
         ):
             failed[node] = _explain_lateness(mine)
     if healthy == rollout.healthy and failed == rollout.failed:
         return rollout
-    return replace(rollout, healthy=frozenset(healthy), failed=failed)
+    untold = rollout.untold - healthy - failed.keys()
+    return replace(rollout, healthy=frozenset(healthy), failed=failed, untold=untold)
 
 
 def _is_of(boot: NodeBoot, target: str, *, since: float) -> bool:

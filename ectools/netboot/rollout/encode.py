@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_WAVES = 100
 _MAX_COUNT = 1_000_000
+_HOSTS = 16  # boot hosts that there is room for
 
 
 def encode_rollout(rollout: Rollout) -> dict[str, Any]:
@@ -44,22 +45,29 @@ def encode_rollout(rollout: Rollout) -> dict[str, Any]:
         "taken": [[node, at] for node, at in rollout.taken.items()],
         "failed": [[node, why] for node, why in rollout.failed.items()],
         "healthy": sorted(rollout.healthy),
+        "untold": sorted(rollout.untold),
         "why": rollout.why,
         "ended": rollout.ended,
         "unsettled": rollout.is_unsettled,
+        "claimed": rollout.claimed,
         "left": rollout.is_left,
+        "seen_by": sorted(rollout.seen_by),
     }
 
 
 def measure_largest(plan: RolloutPlan, nodes: Collection[str]) -> int:
     """Bytes of a rollout to these nodes when it is at its largest, as JSON."""
     count = min(len(nodes), plan.max_failures + MAX_FAILED_BESIDE)
+    # Who is healthy is not untold: that list is no larger.
     largest = Rollout(
         plan=plan,
         taken=dict.fromkeys(nodes, 1e9 / 3),
         healthy=frozenset(nodes),
         failed=dict.fromkeys(sorted(nodes, key=len)[-count:], "\u20ac" * (MAX_SHOWN_CHARS + 32)),
         why="\u20ac" * 4096,
+        ended=1e9 / 3,
+        claimed=1e9 / 3,
+        seen_by=frozenset(f"{number:063}" for number in range(_HOSTS)),
     )
     return len(json.dumps(encode_rollout(largest)))
 
@@ -77,13 +85,15 @@ def decode_rollout(raw: Mapping[str, Any]) -> Rollout:
             failed={
                 node: need_text(why, "failed", most=MAX_LONG_TEXT) for node, why in _read_pairs(raw, "failed")
             },
-            healthy=frozenset(
-                need_text(each, "healthy") for each in need_list(raw.get("healthy"), "healthy")
-            ),
+            healthy=_read_names(raw, "healthy"),
+            # The versions before had none of these.
+            untold=_read_names(raw, "untold", otherwise=[]),
             why=read_text_if_any(raw, "why", most=MAX_LONG_TEXT),
             ended=read_time_if_any(raw, "ended"),
             is_unsettled=read_flag(raw, "unsettled"),
+            claimed=read_time_if_any(raw, "claimed"),
             is_left=read_flag(raw, "left"),
+            seen_by=_read_names(raw, "seen_by", otherwise=[]),
         )
     except ValueError as error:
         raise ValueError(f"no rollout: {error}") from error
@@ -107,7 +117,12 @@ def _decode_plan(raw: Mapping[str, Any]) -> RolloutPlan:
         by=read_text_if_any(raw, "by"),
         base=read_text_if_any(raw, "base"),
         base_id=read_text_if_any(raw, "base_id"),
+        base_counter=None if raw.get("base_counter") is None else read_count(raw, "base_counter"),
     )
+
+
+def _read_names(raw: Mapping[str, Any], name: str, *, otherwise: Any = None) -> frozenset[str]:
+    return frozenset(need_text(each, name) for each in need_list(raw.get(name, otherwise), name))
 
 
 def _read_pairs(raw: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:

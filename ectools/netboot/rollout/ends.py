@@ -1,7 +1,8 @@
 """What follows from a rollout's end: its release is withdrawn where it was stopped, and the end is told.
 
 Of several boot hosts each withdraws the release from what it has staged itself; the end is told, and settled,
-by the one that has made it. Where that one was killed before it could, another one does it a while later.
+by the one that has made it. Where that one was killed before it could, another one does it a while later: the
+one that is the first to claim it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError
-from ectools.netboot.rollout.decide import settle
+from ectools.netboot.rollout.decide import claim, settle
 from ectools.netboot.rollout.model import RolloutState
 from ectools.netboot.rollout.refusals import need_rollout
 
@@ -88,10 +89,10 @@ class RolloutEnds:
         group = plan.group
         if not rollout.is_unsettled or group in self._settling:
             return rollout
-        if plan.id not in self._own and self._clock() < (rollout.ended or 0.0) + self._patience:
-            return rollout
         self._settling.add(group)
         try:
+            if not await self._may_settle(rollout):
+                return rollout
             if rollout.state is RolloutState.STOPPED:
                 await self._withdraw(plan.target)
             await self._journal.tell(rollout, f"rollout-{rollout.state}", by=by)
@@ -108,6 +109,25 @@ class RolloutEnds:
         finally:
             self._settling.discard(group)
         return rollout
+
+    async def _may_settle(self, rollout: Rollout) -> bool:
+        """Whether it is this host that does what follows. Raises EcError."""
+        plan, since = rollout.plan, max(rollout.ended or 0.0, rollout.claimed or 0.0)
+        if plan.id in self._own or not self._patience:
+            return True
+        if self._clock() < since + self._patience:
+            return False
+
+        def begin(now: Rollout | None) -> Rollout:
+            found = need_rollout(now)
+            is_same = found.plan.id == plan.id
+            return claim(found, claimed=rollout.claimed, now=self._clock()) if is_same else found
+
+        made = await self._kept.change(plan.group, begin)
+        if made.after is made.before:
+            return False
+        self.note_own(rollout)
+        return True
 
     def _report(self, group: str, error: EcError) -> None:
         if self._unsettled.get(group) != error.message:  # it is tried again, all the time

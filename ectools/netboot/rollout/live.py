@@ -5,20 +5,19 @@ A group has one rollout; a new one takes the place of one that has ended.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from ectools import log
-from ectools.errors import EcError, InputError, cut
+from ectools.errors import InputError, cut
 from ectools.netboot.boots.model import BootState
 from ectools.netboot.fleet.assignment import LedRelease
 from ectools.netboot.rollout.absences import Absences
 from ectools.netboot.rollout.decide import (
     abort,
-    count_places,
     find_led_release,
     list_fallbacks,
-    offer,
+    list_under_way,
+    note_seen,
     pause,
     resume,
     start_rollout,
@@ -29,7 +28,8 @@ from ectools.netboot.rollout.journal import RolloutJournal
 from ectools.netboot.rollout.kept import KeptRollouts
 from ectools.netboot.rollout.listening import Listening
 from ectools.netboot.rollout.members import GroupMembers
-from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
+from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan
+from ectools.netboot.rollout.offers import RolloutOffers
 from ectools.netboot.rollout.refusals import RolloutConflictError, UnknownRolloutError, need_rollout
 from ectools.netboot.rollout.seen import SeenBoots
 from ectools.netboot.rollout.turns import RolloutTurns
@@ -44,10 +44,8 @@ if TYPE_CHECKING:
 
 _log = log.Log(__name__)
 
-_KEPT_SECONDS = 2.0
 
-
-async def _find_nothing(_: str) -> str | None:
+async def _find_nothing(*_: str) -> None:
     return None
 
 
@@ -56,9 +54,11 @@ class LiveRollouts:
 
     ``fleet`` gives the fleet in force, ``held`` whether a node is held, ``latest`` its newest boots by
     subject, ``list_boots`` more of them, ``find_release`` the id of the staged release that a tag means, or a
-    channel. ``withdraw`` and ``patience`` are as in ``RolloutEnds``. ``clock`` gives Unix seconds;
-    ``knows_time``: whether they are those that other hosts go by, without which none is led. ``is_cut_off``
-    and ``ticks`` are as in ``Listening``.
+    channel, ``count_channel`` the counter of the pointer by which a channel leads to a release. ``host``
+    names this boot server among those that lead the same rollouts; None: it is alone. ``withdraw`` and
+    ``patience`` are as in ``RolloutEnds``. ``clock`` gives Unix seconds; ``knows_time``: whether they are
+    those that other hosts go by, without which none is led. ``is_cut_off`` and ``ticks`` are as in
+    ``Listening``.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class LiveRollouts:
         withdraw: Callable[[str], Awaitable[None]],
         clock: Callable[[], float],
         find_release: Callable[[str], Awaitable[str | None]] = _find_nothing,
+        count_channel: Callable[[str, str], Awaitable[int | None]] = _find_nothing,
+        host: str | None = None,
         patience: float = 0.0,
         knows_time: Callable[[], bool] = lambda: True,
         is_cut_off: Callable[[], bool] = lambda: False,
@@ -86,7 +88,11 @@ class LiveRollouts:
         self._knows_time = knows_time
         self._seen = SeenBoots()
         self._absences = Absences()
-        self._listening = Listening(ticks, is_cut_off=is_cut_off)
+        self._listening = Listening(ticks, is_cut_off=is_cut_off, clock=clock)
+        self._host = host
+        self.count_channel = count_channel
+        """As it was given: for the plans of rollouts."""
+        self._offers = RolloutOffers(self._kept, self._members, clock=clock)
         self._ends = RolloutEnds(self._kept, self._journal, withdraw=withdraw, clock=clock, patience=patience)
         self._turns = RolloutTurns(
             self._kept,
@@ -96,7 +102,10 @@ class LiveRollouts:
             know=self.know,
             is_heard=self._listening.look,
             find_release=find_release,
+            count_channel=count_channel,
+            host=host,
             clock=clock,
+            ticks=ticks or clock,
         )
         self._heard: dict[str, float] = {}  # node → when it asked last; no more than the fleet has
         self.on_change: list[Callable[[str], None]] = []
@@ -167,7 +176,23 @@ class LiveRollouts:
         heard |= {name: max(at, heard.get(name, at)) for name, at in self._heard.items() if name in nodes}
         now, listened = self._clock(), self._listening.seconds
         back = self._absences.look(rollout, nodes, now)
-        return Known(nodes=nodes, boots=boots, heard=heard, now=now, listened=listened, back=back)
+        doubtful = self._offers.list_doubtful(rollout.plan.group)
+        return Known(
+            nodes=nodes,
+            boots=boots,
+            heard=heard,
+            now=now,
+            listened=listened,
+            back=back,
+            doubtful=doubtful,
+        )
+
+    def count_under_way(self) -> Mapping[str, int]:
+        """Group → how many nodes of its rollout are waited for."""
+        return {
+            group: len(list_under_way(each, self.know(each))) if not each.has_ended else 0
+            for group, each in self.rollouts.items()
+        }
 
     async def load(self) -> None:
         """Take over what the store has. Raises StateError."""
@@ -216,7 +241,8 @@ class LiveRollouts:
 
         def begin(_: Rollout | None) -> Rollout:
             self.check_start(plan)  # again: somebody else may have begun one
-            return start_rollout(plan)
+            rollout = start_rollout(plan)
+            return rollout if self._host is None else note_seen(rollout, self._host)
 
         rollout = (await self._kept.change(plan.group, begin)).after
         await self._journal.tell(rollout, "rollout-started", by=plan.by)
@@ -249,8 +275,7 @@ class LiveRollouts:
         rollout = self.rollouts.get(node.group or "")
         if rollout is None:
             return None
-        offered = self._offer(rollout, node.name) if self._has_place(rollout, node.name) else rollout
-        return self._lead(offered, node)
+        return self._lead(self._offers.preview(rollout, node.name), node)
 
     def _lead(self, rollout: Rollout, node: Node) -> LedRelease | None:
         if not self._is_in_force(rollout):
@@ -271,41 +296,19 @@ class LiveRollouts:
     def may_be_offered(self, node: Node) -> bool:
         """Whether ``offer`` may give the node the release."""
         rollout = self.rollouts.get(node.group or "")
-        return rollout is not None and self._is_in_force(rollout) and self._has_place(rollout, node.name)
+        return (
+            rollout is not None and self._is_in_force(rollout) and self._offers.has_place(rollout, node.name)
+        )
 
     async def offer(self, group: str, node: str) -> None:
-        """A node of the group asks what to boot: it may be given the release, kept when this returns.
-
-        Where it cannot be kept, the node is given nothing that it has not got already.
-        """
+        """A node of the group asks what to boot: as ``RolloutOffers.ask``."""
         rollout = self.rollouts.get(group)
         if (
-            rollout is None
-            or not self._has_place(rollout, node)
-            or not self._members.is_in_force(rollout.plan)
+            rollout is not None
+            and self._offers.has_place(rollout, node)
+            and self._members.is_in_force(rollout.plan)
         ):
-            return
-        try:
-            async with asyncio.timeout(_KEPT_SECONDS):  # nobody's boot waits longer for a disk that hangs
-                await self._kept.change(group, lambda now: self._offer(need_rollout(now), node))
-        except (EcError, TimeoutError) as error:
-            reason = error.message if isinstance(error, EcError) else "the store does not answer"
-            _log.warning("a node is not led on: it cannot be kept", node=node, reason=reason)
-
-    def _has_place(self, rollout: Rollout, node: str) -> bool:
-        """Whether the wave may have one for it."""
-        if rollout.state is not RolloutState.RUNNING or node in rollout.taken:
-            return False
-        # Who is held makes places fewer: where there is none without that, nobody is counted.
-        group = rollout.plan.group
-        quota = rollout.plan.quota(rollout.wave, len(self._members.list_all(group)))
-        return count_places(rollout, lambda each: self._members.is_free(group, each)) < quota
-
-    def _offer(self, rollout: Rollout, node: str) -> Rollout:
-        known = Known(
-            nodes=self._members.list_free(rollout.plan.group), boots={}, heard={}, now=self._clock()
-        )
-        return offer(rollout, node, known)
+            await self._offers.ask(group, node)
 
     def hear(self, node: str) -> None:
         """A node of the fleet that runs has asked what is next."""
@@ -353,6 +356,7 @@ class LiveRollouts:
         if rollout.has_ended or (before is not None and before.plan.id != rollout.plan.id):
             self._seen.forget(rollout.taken if before is None else before.taken)
             self._absences.forget(rollout.plan.group)
+            self._offers.forget(rollout.plan.group)
 
 
 def _find_last_time(boot: NodeBoot) -> float:

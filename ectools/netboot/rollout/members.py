@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
-    from ectools.netboot.fleet.model import Fleet
+    from ectools.netboot.fleet.model import Fleet, Node
     from ectools.netboot.rollout.model import RolloutPlan
 
 
@@ -22,8 +22,8 @@ class GroupMembers:
         self._members: dict[str, list[str]] = {}
 
     @property
-    def nodes(self) -> Collection[str]:
-        """The names of all nodes of the fleet."""
+    def nodes(self) -> Mapping[str, Node]:
+        """All nodes of the fleet, by name."""
         return self._fleet().nodes
 
     def list_all(self, group: str) -> Collection[str]:
@@ -34,6 +34,12 @@ class GroupMembers:
             for node in fleet.nodes.values():
                 self._members.setdefault(node.group or "", []).append(node.name)
         return self._members.get(group, ())
+
+    def count_with(self, group: str, names: Collection[str]) -> int:
+        """How many its nodes and these are together."""
+        nodes = self.nodes
+        others = sum((found := nodes.get(name)) is None or (found.group or "") != group for name in names)
+        return len(self.list_all(group)) + others
 
     def has_group(self, group: str) -> bool:
         """Whether the fleet has it."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ectools.netboot.boots.model import NodeBoot
 
@@ -36,7 +36,7 @@ class RolloutPlan:
     given the release to a healthy report. ``off_after``: seconds after which a node that was not heard of is
     off, and holds no wave up. ``at``: Unix seconds of its start, ``by`` who started it. ``base``: what the
     fleet itself says of the group's release at the start, a tag, an id, a channel, or None; ``base_id`` where
-    that channel led to by then.
+    that channel led to by then, and ``base_counter`` the signed counter of the pointer that led there.
     """
 
     id: str
@@ -52,6 +52,7 @@ class RolloutPlan:
     by: str | None = None
     base: str | None = None
     base_id: str | None = None
+    base_counter: int | None = None
 
     def quota(self, wave: int, size: int) -> int:
         """How many of a group of ``size`` nodes may have the release in a wave; wave 0 is the canaries'."""
@@ -71,9 +72,12 @@ class Rollout:
     """A plan, and how far it is. ``wave``: 0 is the canaries'; ``opened``: Unix seconds at which it began.
 
     ``taken``: node → Unix seconds at which it was given the release, in that order. ``failed``: node → why.
-    ``healthy``: who has reported so. ``why``: one line on why it stands as it does. ``ended``: Unix seconds.
-    ``is_unsettled``: it has ended, and what follows from that is not done yet. ``is_left``: since its end the
-    group's channel has been moved, so that the group follows that again.
+    ``healthy``: who has reported so. ``untold``: who of those that were given it may not have been told so,
+    because the store has answered too late. ``why``: one line on why it stands as it does. ``ended``: Unix
+    seconds. ``is_unsettled``: it has ended, and what follows from that is not done yet; ``claimed``: Unix
+    seconds at which a boot host has begun to do that for another one. ``is_left``: since its end the group's
+    channel has been moved, so that the group follows that again. ``seen_by``: the names of the boot hosts
+    whose fleet has said what the plan begins from.
     """
 
     plan: RolloutPlan
@@ -83,10 +87,13 @@ class Rollout:
     taken: Mapping[str, float] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
     healthy: frozenset[str] = frozenset()
+    untold: frozenset[str] = frozenset()
     why: str | None = None
     ended: float | None = None
     is_unsettled: bool = False
+    claimed: float | None = None
     is_left: bool = False
+    seen_by: frozenset[str] = frozenset()
 
     @property
     def has_ended(self) -> bool:
@@ -115,6 +122,7 @@ class Known:
     ``boots``: node → its boots, oldest first, as far back as the rollout's start. ``heard``: node → Unix
     seconds at which it was last heard of, over whatever. ``now``: Unix seconds. ``listened``: for how many
     seconds all was heard, until now. ``back``: node → Unix seconds at which it became one of ``nodes`` again.
+    ``doubtful``: node → the Unix seconds at which it was to be given the release, and was not told so.
     """
 
     nodes: frozenset[str]
@@ -123,3 +131,4 @@ class Known:
     now: float
     listened: float = math.inf
     back: Mapping[str, float] = field(default_factory=dict)
+    doubtful: Mapping[str, Collection[float]] = field(default_factory=dict)

@@ -70,7 +70,7 @@ class BootRecords:
                 directory, shared, clock=self.clock, measure=self._measure
             )
             self.store = self.shared
-        self._listening = Listening(time.monotonic, is_cut_off=self.is_cut_off)
+        self._listening = Listening(time.monotonic, is_cut_off=self.is_cut_off, clock=self.clock)
         self.boots = BootRegister(
             self.store,
             clock=self.clock,

@@ -75,8 +75,8 @@ class StoreHealth(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
     """What is known of nodes, of what is said of them for a while (``overrides``, by name), of boots and
-    rollouts (group → its own), and the store that it is in; and what
-    groups are to boot that is not staged here (``unstaged``).
+    rollouts (group → its own, and how many of its nodes are ``under_way``), and the store that it is in; and
+    what groups are to boot that is not staged here (``unstaged``).
 
     ``clock_ahead``: seconds by which the host's clock is ahead of that of who shares it; None: not known.
     """
@@ -85,6 +85,7 @@ class Remembered:
     register: BootRegister
     rollouts: Mapping[str, Rollout]
     store: StoreHealth
+    under_way: Mapping[str, int] = field(default_factory=dict)
     unstaged: Sequence[UnstagedRelease] = ()
     overrides: Mapping[str, NodeOverride] = field(default_factory=dict)
     clock_ahead: float | None = None
@@ -158,7 +159,7 @@ def _render_remembered(known: Remembered, release: Release | None) -> Iterator[s
     register, store = known.register, known.store
     yield known.nodes.render(register.latest, served=release, overrides=known.overrides)
     yield from render_boots(register.counts, groups=known.nodes.groups)
-    yield from render_rollouts(known.rollouts, groups=known.nodes.groups)
+    yield from render_rollouts(known.rollouts, known.under_way, groups=known.nodes.groups)
     yield _render_unstaged(known.unstaged, groups=known.nodes.groups)
     yield render_metric(STATE_UP, [(none, int(store.trouble is None))])
     yield render_metric(STATE_QUEUE, [(none, store.waiting)])

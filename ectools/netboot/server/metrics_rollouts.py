@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from ectools.netboot.rollout.model import Rollout
 
 
-def render_rollouts(rollouts: Mapping[str, Rollout], *, groups: Collection[str]) -> Iterator[str]:
-    """``rollouts``: group → its rollout. ``groups``: those that are told apart; the others are one."""
+def render_rollouts(
+    rollouts: Mapping[str, Rollout], under_way: Mapping[str, int], *, groups: Collection[str]
+) -> Iterator[str]:
+    """``rollouts``: group → its rollout, ``under_way``: how many of its nodes are waited for. ``groups``:
+    those that are told apart; the others are one.
+    """
     states: Counter[tuple[str, RolloutState]] = Counter()
     nodes: Counter[tuple[str, str]] = Counter()
     names = {group: group if group in groups else OTHER_GROUP for group in sorted(rollouts)}
@@ -33,7 +37,7 @@ def render_rollouts(rollouts: Mapping[str, Rollout], *, groups: Collection[str])
         states[name, rollout.state] += 1
         nodes[name, "healthy"] += len(rollout.healthy)
         nodes[name, "failed"] += len(rollout.failed)
-        nodes[name, "under_way"] += len(rollout.under_way)
+        nodes[name, "under_way"] += under_way.get(group, 0)
     known = sorted(set(names.values()))
     yield render_metric(
         ROLLOUTS_BY_STATE,

@@ -173,7 +173,7 @@ ROLLOUT_NODES = _gauge(
     "rollout_nodes",
     "Nodes that the group's rollout has given its release, by how they are.",
     group=_GROUP,
-    standing="`healthy`, `failed`, or `under_way`, which has not reported",
+    standing="`healthy`, `failed`, or `under_way`, which has not reported and is waited for",
 )
 _LED_GROUP = "the group's name"
 ROLLOUT_WAVE = _gauge(

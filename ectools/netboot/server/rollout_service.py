@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from ectools import log
 from ectools.errors import EcError
+from ectools.netboot.fleet.model import CHANNEL_PREFIX
+from ectools.netboot.release.channels import read_known
 from ectools.netboot.release.pins import keep_led, set_led, withdraw
 from ectools.netboot.release.tags import ReleaseTags
 from ectools.netboot.rollout.live import LiveRollouts
@@ -36,7 +38,8 @@ _BEGIN_SECONDS = 60.0
 
 
 class RolloutService:
-    """The rollouts of one boot server, and what leads them on. ``is_shared``: others lead them too.
+    """The rollouts of one boot server, and what leads them on. ``host``: its name among others that lead them
+    too; None: it is alone.
 
     ``clock``, ``knows_time``, ``is_cut_off`` and ``ticks`` are as in ``LiveRollouts``.
     """
@@ -48,7 +51,7 @@ class RolloutService:
         fleet: LiveFleet,
         boots: BootRegister,
         releases: ReleaseStore,
-        is_shared: bool = False,
+        host: str | None = None,
         clock: Callable[[], float] = time.time,
         knows_time: Callable[[], bool] = lambda: True,
         is_cut_off: Callable[[], bool] = lambda: False,
@@ -56,7 +59,7 @@ class RolloutService:
         jobs: Jobs | None = None,
     ) -> None:
         self._jobs = jobs or Jobs()
-        self._is_shared = is_shared
+        self._host = host
         self._boots = boots
         self._releases = releases
         self._fleet = fleet
@@ -78,7 +81,9 @@ class RolloutService:
             is_cut_off=is_cut_off,
             ticks=ticks,
             find_release=self._find_release,
-            patience=_PATIENCE_SECONDS if is_shared else 0.0,
+            count_channel=self._count_channel,
+            host=host,
+            patience=0.0 if host is None else _PATIENCE_SECONDS,
         )
         fleet.lead = self.rollouts.lead
 
@@ -99,7 +104,7 @@ class RolloutService:
         keeps = self._jobs.repeat(self._keep_needed, seconds=_TURN_SECONDS, name="keeps what rollouts need")
         loads = self._jobs.repeat(self._load_again, seconds=_TURN_SECONDS, name="reads rollouts")
         work = [loads, follow, turns, keeps]
-        if self._is_shared:
+        if self._host is not None:
             work.append(
                 self._jobs.repeat(
                     self._follow_others, seconds=_TURN_SECONDS, name="follows other hosts' rollouts"
@@ -167,6 +172,18 @@ class RolloutService:
             return await asyncio.to_thread(self._tags.find_id, name)
         except EcError:  # staging says so
             return None
+
+    async def _count_channel(self, channel: str, release_id: str) -> int | None:
+        return await asyncio.to_thread(self._read_counter, channel, release_id)
+
+    def _read_counter(self, channel: str, release_id: str) -> int | None:
+        """The counter of the pointer by which a channel leads to a release; None: it is not known."""
+        try:
+            known = read_known(self._releases, channel.removeprefix(CHANNEL_PREFIX))
+        except EcError:  # staging says so
+            return None
+        # Not the counter that was seen last: what that leads to may be on its way still.
+        return None if known is None or known.release != release_id else known.release_counter
 
     async def _withdraw(self, release_id: str) -> None:
         await asyncio.to_thread(withdraw, self._releases, release_id)

@@ -137,7 +137,7 @@ class _Boot:
             fleet=self._live,
             boots=self._records.boots,
             releases=releases,
-            is_shared=plan.shared is not None,
+            host=None if plan.shared is None else plan.shared.name,
             clock=clock,
             knows_time=knows_time,
             # What was said to nobody who knew the boot counts for nothing.
@@ -331,6 +331,7 @@ class _Boot:
                 overrides=self._live.overrides,
                 register=self._records.boots,
                 rollouts=self._rollouts.rollouts.rollouts,
+                under_way=self._rollouts.rollouts.count_under_way(),
                 unstaged=self._fleet.unstaged,
                 store=self._records.store,
                 clock_ahead=self._records.measure_ahead(),

@@ -18,7 +18,7 @@ from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.unnamed import find_claims, list_unnamed
 from ectools.netboot.fleet.machine import list_keys, parse_keys
 from ectools.netboot.fleet.model import NodeTarget
-from ectools.netboot.rollout.decide import list_awaited, list_under_way
+from ectools.netboot.rollout.decide import count_nodes, list_awaited, list_under_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,7 +73,7 @@ def list_rollouts(rollouts: LiveRollouts, releases: Sequence[StagedRelease]) -> 
     found = []
     for rollout in rollouts.rollouts.values():
         plan, known = rollout.plan, rollouts.know(rollout)
-        size = len(known.nodes)
+        size = count_nodes(rollout, known)
         found.append(
             RolloutFacts(
                 group=plan.group,

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, TOKEN, Api, FixedReleases, make_boot, make_host
 
+from ectools.netboot.api.page.source import list_rollouts
 from ectools.netboot.api.rollouts import RolloutRoutes
 from ectools.netboot.boots.model import BootState, NodeStage
 from ectools.netboot.fleet.live import LiveFleet
@@ -167,6 +168,20 @@ def test_where_the_last_one_has_led_is_not_staged_any_more() -> None:
     run(scenario)
 
 
+def test_waves_are_shown_as_they_are_decided_by() -> None:
+    """Who has a place counts, also while it is held."""
+
+    async def scenario(client: TestClient[Any, Any], api: Api) -> None:
+        await ask(client, "POST", "rollouts", {**START, "canary": 2})
+        await api.rollouts.offer("runners", "nuc-07")
+        await api.fleet.hold("nuc-07", by=None)
+        _, shown = await ask(client, "GET", "rollouts/runners")
+        assert (shown["waves"], shown["nodes"], shown["taken"]) == ([2, 2], 1, 1)
+        assert list_rollouts(api.rollouts, api.releases.releases)[0].waves == [2, 2]
+
+    run(scenario)
+
+
 def test_a_group_that_follows_a_channel_goes_back_to_what_that_has_led_to() -> None:
     led = replace(PREVIOUS, marks=("channel:stable",))
     api = Api(
@@ -174,10 +189,17 @@ def test_a_group_that_follows_a_channel_goes_back_to_what_that_has_led_to() -> N
         document={**FLEET, "groups": {"runners": {"channel": "stable"}, "installed": {"boot": "disk"}}},
     )
 
+    async def count(channel: str, release: str) -> int:
+        assert (channel, release) == ("channel:stable", PREVIOUS.id)
+        return 7
+
+    api.rollouts.count_channel = count
+
     async def scenario() -> None:
         async with api.serve() as client:
             _, started = await ask(client, "POST", "rollouts", START)
             assert started["before"]["tag"] == "boot-v1"
+            assert api.rollouts.need("runners").plan.base_counter == 7
             await api.rollouts.offer("runners", "nuc-07")
             assert (find_next(api, "nuc-07"), find_next(api, "nuc-08")) == (CURRENT.id, PREVIOUS.id)
             await ask(client, "POST", "rollouts/runners/abort")

@@ -473,6 +473,10 @@ def test_no_row_of_pointers_leads_back(
         assert known is not None
         assert known.counter == highest
         assert known.release is None or int(known.release.removeprefix("sha256-"), 16) <= highest
+        # And of what is staged by which pointer it was, also while another one is on its way.
+        assert (
+            known.release is None or int(known.release.removeprefix("sha256-"), 16) == known.release_counter
+        )
 
 
 def test_an_old_release_does_not_pass_for_another_tag(local: Promoted) -> None:

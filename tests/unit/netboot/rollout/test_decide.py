@@ -21,6 +21,7 @@ from ectools.netboot.boots.model import (
 )
 from ectools.netboot.rollout.decide import (
     abort,
+    count_nodes,
     decide,
     find_led_release,
     list_awaited,
@@ -179,7 +180,7 @@ def make_boot(node: str, at: float, state: BootState, *, release: str = TARGET) 
 
 def take(rollout: Rollout, nodes: str, at: float) -> Rollout:
     for node in nodes:
-        rollout = offer(rollout, node, known(now=at))
+        rollout = offer(rollout, [node], known(now=at))
     return rollout
 
 
@@ -187,12 +188,12 @@ def test_the_first_to_ask_is_the_canary_and_the_next_stays() -> None:
     rollout = take(start_rollout(PLAN), "ba", 5.0)
     assert rollout.taken == {"b": 5.0}
     assert {node: find_led_release(rollout, node) for node in "ab"} == {"a": BEFORE, "b": TARGET}
-    assert offer(rollout, "b", known(now=9.0)) is rollout
+    assert offer(rollout, ["b"], known(now=9.0)) is rollout
 
 
 def test_a_stranger_takes_no_place() -> None:
     rollout = start_rollout(PLAN)
-    assert offer(rollout, "z", known()) is rollout
+    assert offer(rollout, ["z"], known()) is rollout
 
 
 def test_a_wave_waits_for_who_is_on_and_not_for_who_is_off() -> None:
@@ -244,10 +245,10 @@ def test_who_is_held_is_not_late_and_another_gets_its_place() -> None:
     assert decide(rollout, late) is rollout
     assert list_under_way(rollout, late) == []
     assert list_under_way(rollout, known()) == ["a"]
-    both = offer(rollout, "b", late)
+    both = offer(rollout, ["b"], late)
     assert both.taken == {"a": 0.0, "b": 700.0}
-    assert offer(both, "c", late) is both
-    assert offer(both, "c", known(now=700.0)) is both
+    assert offer(both, ["c"], late) is both
+    assert offer(both, ["c"], known(now=700.0)) is both
     gone_on = decide(both, known(nodes="bcd", now=710.0, b=[(701.0, BootState.HEALTHY)]))
     assert (gone_on.wave, gone_on.healthy, gone_on.failed) == (1, frozenset("b"), {})
     # It comes back: it has its time from then on, and is waited for.
@@ -304,7 +305,7 @@ def test_who_was_healthy_and_fails_later_counts() -> None:
 
 def test_a_pause_gives_nobody_the_release_and_still_stops() -> None:
     rollout = pause(take(start_rollout(replace(PLAN, max_failures=0)), "a", 0.0))
-    assert offer(rollout, "b", known()) is rollout
+    assert offer(rollout, ["b"], known()) is rollout
     assert find_led_release(rollout, "a") == TARGET
     assert decide(rollout, known(now=5.0, a=[(1.0, BootState.HEALTHY)])).wave == 0
     assert resume(rollout).state is RolloutState.RUNNING
@@ -318,7 +319,7 @@ def test_a_pause_gives_nobody_the_release_and_still_stops() -> None:
 def test_an_end_is_not_left(end: RolloutState) -> None:
     rollout = replace(start_rollout(PLAN), state=end)
     assert abort(rollout, why="no", now=1.0) is rollout
-    assert offer(rollout, "a", known()) is rollout
+    assert offer(rollout, ["a"], known()) is rollout
     assert decide(rollout, known()) is rollout
 
 
@@ -400,3 +401,33 @@ def test_a_clock_that_is_set_back_loses_no_report() -> None:
     # One that was given it by the right clock keeps its time.
     rollout = replace(rollout, wave=0, healthy=frozenset())
     assert decide(rollout, known(now=2_800.0 + PLAN.within)).taken == {"a": 2_800.0}
+
+
+def test_who_may_not_have_been_told_is_not_late_and_counts_by_what_it_boots() -> None:
+    rollout = take(start_rollout(PLAN), "a", 100.0)
+    doubtful = replace(known(now=200.0), doubtful={"a": [90.0, 100.0], "b": [100.0]})
+    rollout = decide(rollout, doubtful)
+    assert rollout.untold == {"a"}
+    late = decide(rollout, known(now=100.0 + 10 * PLAN.within))
+    assert late is rollout
+    healthy = decide(rollout, known(now=300.0, a=[(250.0, BootState.HEALTHY)]))
+    assert (healthy.healthy, healthy.untold) == ({"a"}, set())
+    # A doubt of what was given at another time says nothing.
+    other = take(start_rollout(PLAN), "a", 100.0)
+    assert decide(other, replace(known(now=200.0), doubtful={"a": [90.0]})) is other
+
+
+def test_who_may_not_have_been_told_and_is_off_has_no_place() -> None:
+    rollout = replace(take(start_rollout(PLAN), "a", 100.0), untold=frozenset("a"))
+    away = known(heard="bcd", now=100.0 + PLAN.off_after)
+    assert decide(rollout, away).taken == {"a": 100.0}
+    away = replace(away, now=away.now + 1)
+    assert decide(rollout, replace(away, listened=60.0)) is rollout
+    free = decide(rollout, away)
+    assert (free.taken, free.untold, free.state) == ({}, set(), RolloutState.RUNNING)
+    assert set(offer(free, ["b"], away).taken) == {"b"}
+
+
+def test_waves_are_reckoned_by_all_who_have_a_place() -> None:
+    rollout = take(start_rollout(PLAN), "a", 100.0)
+    assert count_nodes(rollout, known(nodes="bcd", now=200.0)) == 4

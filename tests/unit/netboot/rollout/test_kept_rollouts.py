@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import pytest
 from support.fleet_api import MemoryStore
+from support.shared_stores import until
 
-from ectools.netboot.rollout.decide import pause, start_rollout
+from ectools.netboot.rollout import kept as kept_rollouts
+from ectools.netboot.rollout.decide import abort, pause, start_rollout
 from ectools.netboot.rollout.encode import encode_rollout
 from ectools.netboot.rollout.kept import ROLLOUTS, KeptRollouts
 from ectools.netboot.rollout.model import Rollout, RolloutPlan, RolloutState
-from ectools.netboot.state.interface import StateError
+from ectools.netboot.state.interface import StateError, StateUnreachableError
+from ectools.supervision import tasks
 
 FRESH = start_rollout(RolloutPlan(id="r", group="g", target="new", before="old"))
 
@@ -58,7 +61,9 @@ def test_a_change_that_changes_nothing_is_not_written() -> None:
     asyncio.run(scenario())
 
 
-def test_one_that_others_change_all_the_time_is_given_up() -> None:
+def test_one_that_others_change_all_the_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_rollouts, "CHANGE_SECONDS", 0.2)
+
     async def scenario() -> None:
         store = MemoryStore()
         kept = KeptRollouts(store, on_change=lambda *_: None)
@@ -90,5 +95,77 @@ def test_what_cannot_be_read_is_no_proof_that_nothing_is_there() -> None:
         assert (dict(kept.by_group), kept.is_whole) == ({}, False)
         await kept.change("g", lambda _: FRESH)
         assert kept.is_whole
+
+    asyncio.run(scenario())
+
+
+def test_a_store_that_has_lost_all_and_counts_anew_is_heard() -> None:
+    """NATS without its disk: what the hosts write again has lower revisions than what they know."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        store._revision = 300
+        one, other = (KeptRollouts(store, on_change=lambda *_: None) for _ in range(2))
+        async with tasks(one.follow()):
+            await asyncio.sleep(0)
+            await one.change("g", lambda _: FRESH)
+            await other.load()
+            store._revision = 0
+            revision = await store.put(f"{ROLLOUTS}g", encode_rollout(FRESH))
+            assert revision < 300
+            await other.change("g", lambda now: abort(need(now), why="so", now=1.0))
+            await until(lambda: one.by_group["g"].state is RolloutState.ABORTED, seconds=5)
+
+    asyncio.run(scenario())
+
+
+def test_what_was_missed_is_read_and_what_is_gone_is_forgotten() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        kept = KeptRollouts(store, on_change=lambda *_: None)
+        async with tasks(kept.follow()):
+            await kept.change("g", lambda _: FRESH)
+            entry = store.entries[f"{ROLLOUTS}g"]
+            store.entries[entry.key] = replace(
+                entry, value=encode_rollout(pause(FRESH)), revision=entry.revision + 1
+            )
+            store.miss()
+            await until(lambda: kept.by_group["g"].state is RolloutState.PAUSED, seconds=5)
+            await store.delete(entry.key)
+            await until(lambda: not kept.by_group, seconds=5)
+
+    asyncio.run(scenario())
+
+
+def test_what_a_copy_has_lost_is_not_forgotten_while_the_others_cannot_be_asked() -> None:
+    class CutOff(MemoryStore):
+        async def get(self, key: str, *, fresh: bool = False) -> None:
+            raise StateUnreachableError("away")
+
+    async def scenario() -> None:
+        store = CutOff()
+        kept = KeptRollouts(store, on_change=lambda *_: None)
+        await kept.change("g", lambda _: FRESH)
+        store.entries.clear()
+        await kept.load()
+        assert kept.by_group["g"] == FRESH
+
+    asyncio.run(scenario())
+
+
+def test_a_write_that_was_not_answered_is_looked_for() -> None:
+    class Unanswered(MemoryStore):
+        async def put(self, *arguments: object, **fields: object) -> int:
+            await super().put(*arguments, **fields)  # type: ignore[arg-type] # handed on
+            raise StateUnreachableError("it does not answer")
+
+    async def scenario() -> None:
+        store = Unanswered()
+        kept = KeptRollouts(store, on_change=lambda *_: None)
+        with pytest.raises(StateError):
+            await kept.change("g", lambda _: FRESH)
+        assert not kept.by_group
+        await kept.read_doubtful()
+        assert kept.by_group["g"] == FRESH
 
     asyncio.run(scenario())

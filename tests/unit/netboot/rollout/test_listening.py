@@ -108,6 +108,40 @@ def test_a_clock_that_is_set_forward_after_a_start_fails_nobody() -> None:
     asyncio.run(scenario())
 
 
+def test_a_clock_that_is_set_forward_long_after_a_start_fails_nobody() -> None:
+    """Nor does a guest that was paused: for it, too, the clock alone has gone on."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        server = Server(store, now=1000.0)
+        for _ in range(60):
+            server.go_on(60)
+            await server.rollouts.turn()
+        await server.rollouts.start(replace(PLAN, at=server.now))
+        await server.rollouts.offer("g", "n1")
+        server.go_on(5)
+        server.now += 900.0
+        assert await server.turn() is RolloutState.RUNNING
+        server.go_on(PLAN.within)
+        assert await server.turn() is RolloutState.RUNNING
+        server.go_on(1)
+        assert await server.turn() is RolloutState.STOPPED
+
+    asyncio.run(scenario())
+
+
+def test_a_clock_that_is_put_right_by_little_or_back_changes_nothing() -> None:
+    now, ticks = [1000.0], [0.0]
+    listening = Listening(lambda: ticks[0], is_cut_off=lambda: False, clock=lambda: now[0])
+    for moved in (0.5, -900.0, 3.0):
+        ticks[0] += 60
+        now[0] += 60 + moved
+        assert listening.look()
+    assert listening.seconds == 180
+    now[0] += 10
+    assert listening.seconds == 0
+
+
 def test_who_was_cut_off_judges_nobody_by_what_it_has_missed() -> None:
     async def scenario() -> None:
         server = await begin(MemoryStore())

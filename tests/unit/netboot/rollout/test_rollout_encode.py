@@ -32,6 +32,7 @@ PLANS = st.builds(
     at=TIMES,
     by=st.none() | NAMES,
     base=st.none() | NAMES,
+    base_counter=st.none() | st.integers(0, 1 << 40),
 )
 ROLLOUTS = st.builds(
     Rollout,
@@ -45,6 +46,9 @@ ROLLOUTS = st.builds(
     why=st.none() | st.text(max_size=5),
     ended=st.none() | TIMES,
     is_unsettled=st.booleans(),
+    untold=st.frozensets(NAMES, max_size=4),
+    claimed=st.none() | TIMES,
+    seen_by=st.frozensets(NAMES, max_size=4),
 )
 
 
@@ -68,6 +72,9 @@ def test_it_comes_back_in_its_order(rollout: Rollout) -> None:
         ("taken", [["a"]]),
         ("taken", [["a", 1e300]]),
         ("healthy", [{}]),
+        ("healthy", None),
+        ("untold", None),
+        ("seen_by", [5]),
         ("opened", None),
         ("ended", "soon"),
     ],
@@ -82,6 +89,15 @@ def test_a_field_of_a_later_version_is_ignored() -> None:
     plan = RolloutPlan(id="r", group="g", target="t", before="b")
     raw = encode_rollout(Rollout(plan=plan))
     assert decode_rollout({**raw, "new": 1, "plan": {**raw["plan"], "new": 1}}) == Rollout(plan=plan)
+
+
+def test_what_an_earlier_version_has_kept_can_be_read() -> None:
+    plan = RolloutPlan(id="r", group="g", target="t", before="b")
+    raw = encode_rollout(Rollout(plan=plan))
+    for name in ("untold", "claimed", "seen_by"):
+        del raw[name]
+    del raw["plan"]["base_counter"]
+    assert decode_rollout(raw) == Rollout(plan=plan)
 
 
 def test_what_is_kept_of_a_rollout_is_never_larger_than_was_said_beforehand() -> None:

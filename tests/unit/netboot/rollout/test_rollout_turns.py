@@ -31,8 +31,9 @@ DONE = replace(start_rollout(PLAN), state=RolloutState.DONE, ended=5.0)
 class World:
     """Rollouts in a store, of which others may write too; the clock stands at 1000."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, host: str | None = None) -> None:
         self.store = MemoryStore()
+        self.counter: int | None = None
         self.fleet = make_fleet(**FLEET)
         self.boots: dict[str, list[NodeBoot]] = {}
         self.withdrawn: list[str] = []
@@ -48,7 +49,10 @@ class World:
             know=self._know,
             is_heard=lambda: True,
             find_release=self._find,
+            count_channel=self._count,
+            host=host,
             clock=lambda: self.now,
+            ticks=lambda: self.now,
         )
 
     async def _withdraw(self, release: str) -> None:
@@ -56,6 +60,10 @@ class World:
 
     async def _find(self, tag: str) -> str | None:
         return self.channels.get(tag)
+
+    async def _count(self, channel: str, release: str) -> int | None:
+        assert self.channels[channel] == release
+        return self.counter
 
     def _know(self, _: Rollout) -> Known:
         return Known(nodes=frozenset("ab"), boots=self.boots, heard={}, now=1000.0)
@@ -136,3 +144,53 @@ def test_a_group_that_is_gone_for_long_is_forsaken_and_not_at_once(world: World)
     assert turn_at(1003.0 + 2 * GONE_SECONDS)
     world.fleet = has_it
     assert turn_at(1004.0 + 2 * GONE_SECONDS)
+
+
+@pytest.mark.parametrize(("counter", "is_left"), [(6, True), (5, False), (4, False), (None, False)], ids=str)
+def test_a_channel_that_was_moved_has_a_higher_counter(
+    world: World, counter: int | None, is_left: bool
+) -> None:
+    """On a host that was down for a day the channel leads to what it led to before the rollout's start."""
+    plan = replace(PLAN, base="channel:stable", base_id="old", base_counter=5)
+    world.fleet = make_fleet(**{**FLEET, "groups": {"g": {"channel": "stable"}}})
+    world.channels, world.counter = {"channel:stable": "another"}, counter
+    assert world.turn(replace(DONE, plan=plan))[0].is_left == is_left
+
+
+def test_of_a_plan_without_a_counter_a_host_goes_by_what_it_has_seen() -> None:
+    world = World(host="b")
+    world.fleet = make_fleet(**{**FLEET, "groups": {"g": {"channel": "stable"}}})
+    world.channels = {"channel:stable": "older"}
+    plan = replace(PLAN, base="channel:stable", base_id="old")
+    assert not world.turn(replace(DONE, plan=plan))[0].is_left
+    for leads_to, is_left in (("old", False), ("newer", True)):
+        world.channels = {"channel:stable": leads_to}
+        run(world.turns.run)
+        assert world.kept.by_group["g"].is_left == is_left
+
+
+def test_a_host_whose_fleet_was_never_that_of_the_start_ends_nothing_for_the_others() -> None:
+    world = World(host="b")
+    current, yesterday = world.fleet, make_fleet(**{**FLEET, "groups": {"g": {"release": "boot-v0"}}})
+    world.fleet = yesterday
+    begun = replace(start_rollout(PLAN), seen_by=frozenset({"a"}))
+    rollout, told = world.turn(begun)
+    run(world.turns.run)
+    assert (rollout.state, told) == (RolloutState.RUNNING, [])
+    # It is given the fleet that the others have; then somebody writes another one.
+    world.fleet = current
+    run(world.turns.run)
+    assert world.kept.by_group["g"].seen_by == {"a", "b"}
+    # It knows that also after its next start.
+    again = World(host="b")
+    again.fleet = make_fleet(**{**FLEET, "groups": {"g": {"release": "boot-v2"}}})
+    assert again.turn(world.kept.by_group["g"])[0].state is RolloutState.ABORTED
+
+
+def test_a_host_whose_fleet_never_had_a_group_does_not_forsake_it() -> None:
+    world = World(host="b")
+    world.fleet = make_fleet(groups={}, nodes={})
+    world.turn(replace(DONE, seen_by=frozenset({"a"})))
+    world.now += 2 * GONE_SECONDS
+    run(world.turns.run)
+    assert not world.kept.by_group["g"].is_left

@@ -57,6 +57,7 @@ class Host:
         self.knows_time = True
         self.withdrawn: list[str] = []
         self.fails = False
+        self.takes = 0.0
         self.boots = boots
         self.rollouts = LiveRollouts(
             store,
@@ -74,6 +75,7 @@ class Host:
         return [self.boots[node]] if node in self.boots else []
 
     async def _withdraw(self, release_id: str) -> None:
+        await asyncio.sleep(self.takes)
         if self.fails:
             raise EcError("the lock is taken")
         self.withdrawn.append(release_id)
@@ -197,6 +199,49 @@ def test_another_host_settles_what_one_that_was_killed_has_ended() -> None:
     asyncio.run(scenario())
 
 
+def test_of_two_that_settle_for_a_killed_one_the_first_tells() -> None:
+    async def scenario() -> None:
+        store, now = MemoryStore(), [100.0 + PATIENCE]
+        ended = Rollout(plan=PLAN, state=RolloutState.STOPPED, ended=100.0, is_unsettled=True)
+        await KeptRollouts(store, on_change=lambda *_: None).change("g", lambda _: ended)
+        hosts = [Host(store, {}, now) for _ in range(2)]
+        for host in hosts:
+            await host.rollouts.load()
+        hosts[0].fails = hosts[1].fails = True  # both claim it, and neither gets on
+        await asyncio.gather(*(host.rollouts.turn() for host in hosts))
+        assert list_kinds(store) == []
+        # That one is killed, too: the other one waits as long again.
+        claimer, other = sorted(hosts, key=lambda host: ended.plan.id not in host.rollouts._ends._own)
+        other.fails = False
+        await other.rollouts.load()
+        await other.rollouts.turn()
+        assert list_kinds(store) == []
+        now[0] += PATIENCE
+        await other.rollouts.turn()
+        claimer.fails = False
+        await claimer.rollouts.load()
+        await claimer.rollouts.turn()
+        assert list_kinds(store) == ["rollout-stopped"]
+
+    asyncio.run(scenario())
+
+
+def test_of_two_that_settle_at_once_one_tells() -> None:
+    async def scenario() -> None:
+        store, now = MemoryStore(), [100.0 + PATIENCE]
+        ended = Rollout(plan=PLAN, state=RolloutState.STOPPED, ended=100.0, is_unsettled=True)
+        await KeptRollouts(store, on_change=lambda *_: None).change("g", lambda _: ended)
+        hosts = [Host(store, {}, now) for _ in range(2)]
+        for host in hosts:
+            host.takes = 0.01
+            await host.rollouts.load()
+        await asyncio.gather(*(host.rollouts.turn() for host in hosts))
+        assert list_kinds(store) == ["rollout-stopped"]
+        assert [host.withdrawn for host in hosts] != [[], []]
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(("away", "withdrawn"), [(3600.0, ["new"]), (2 * 86400.0, [])])
 def test_a_host_that_does_not_know_the_time_waits_for_it(away: float, withdrawn: list[str]) -> None:
     """Whether an end is news is found out by the right time, and not by what it was at the start."""
@@ -256,6 +301,23 @@ def test_slots_across_hosts() -> None:
         holder = next(iter(await two.list_holders("g")))
         assert await two.free("g", holder)
         assert not await one.free("g", holder)
+
+    asyncio.run(scenario())
+
+
+def test_who_is_held_is_not_counted_as_under_way() -> None:
+    async def scenario() -> None:
+        store, held = MemoryStore(), set[str]()
+        host = Host(store, {}, [100.0])
+        host.rollouts._members = GroupMembers(fleet=lambda: FLEET, held=held.__contains__)
+        await host.rollouts.start(PLAN)
+        for node in NODES[:2]:
+            await host.rollouts.offer("g", node)
+        assert host.rollouts.count_under_way() == {"g": 2}
+        held.add(NODES[0])
+        assert host.rollouts.count_under_way() == {"g": 1}
+        await host.rollouts.abort("g", by=None)
+        assert host.rollouts.count_under_way() == {"g": 0}
 
     asyncio.run(scenario())
 

@@ -161,7 +161,7 @@ class Host:
             fleet=self.fleet,
             boots=self.boots,
             releases=releases,
-            is_shared=True,
+            host="boot-1",
             jobs=self.jobs,
         )
         self._http = HttpServer(HttpSettings(root=directory), listener=listener)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,26 @@ def test_a_bad_release_goes_back_at_the_first_report_and_is_withdrawn(tmp_path: 
             await until(lambda: target.id in releases.list_withdrawn())
         assert live.assign(FLEET.nodes["a"]).release == "x"
         await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_counter_by_which_a_channel_leads_to_a_release(tmp_path: Path) -> None:
+    """A pointer is seen before its release is there: until then the channel leads to an earlier one's."""
+    releases = ReleaseStore(tmp_path)
+    here, gone = f"sha256-{'1' * 32}", f"sha256-{'2' * 32}"
+    seen = {"counter": 7, "tag": "boot-v2", "sums": "0" * 64, "release": here, "release_counter": 6}
+    releases.channels_dir.mkdir()
+    (releases.channels_dir / "stable").write_text(json.dumps(seen))
+
+    async def scenario() -> None:
+        store = SqliteStore(tmp_path / "state.sqlite3")
+        live = LiveFleet(store, clock=time.time)
+        service = RolloutService(store, fleet=live, boots=BootRegister(store), releases=releases)
+        count = service.rollouts.count_channel
+        assert await count("channel:stable", here) == 6
+        assert await count("channel:stable", gone) is None
+        assert await count("channel:other", here) is None
 
     asyncio.run(scenario())
 
