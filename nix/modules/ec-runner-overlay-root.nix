@@ -43,19 +43,31 @@ let
   );
 
   # What other modules of ours keep, where a host has them: option → path.
-  inherit (config.services) every-channel;
+  inherit (config.services) every-channel openssh;
   kept =
     lib.optionalAttrs (every-channel.ipxe-qemu.enable or false) {
-      "ipxe-qemu.disk.path" = every-channel.ipxe-qemu.disk.path;
-      "ipxe-qemu.stateDir" = every-channel.ipxe-qemu.stateDir;
+      "services.every-channel.ipxe-qemu.disk.path" = every-channel.ipxe-qemu.disk.path;
+      "services.every-channel.ipxe-qemu.stateDir" = every-channel.ipxe-qemu.stateDir;
     }
     // lib.optionalAttrs (every-channel.netboot.enable or false) {
-      "netboot.stateDir" = every-channel.netboot.stateDir;
+      "services.every-channel.netboot.stateDir" = every-channel.netboot.stateDir;
     }
     // lib.optionalAttrs (every-channel.runner.follow.enable && every-channel.runner.follow.disk.enable) {
-      "runner.follow.disk's state" = "/var/lib/every-channel/disk";
-    };
+      "services.every-channel.runner.follow.disk's state" = "/var/lib/every-channel/disk";
+    }
+    // lib.optionalAttrs (
+      openssh.enable or false && lib.any (key: key.path == hostKey) openssh.hostKeys
+    ) { "services.openssh.hostKeys" = hostKey; };
+  hostKey = "/var/lib/every-channel/ssh/ssh_host_ed25519_key";
   isLost = file: !lib.any (directory: isBelow directory file) (mountPoints ++ persistent);
+
+  # Without Perl's script, which writes them to /var/lib/nixos, user numbers are in the passwd file alone.
+  userborn = config.services.userborn or { };
+  forgetful =
+    lib.optional (config.systemd.sysusers.enable or false) "systemd.sysusers"
+    ++ lib.optional (
+      userborn.enable or false && isLost (userborn.passwordFilesLocation or "/etc")
+    ) "services.userborn";
 
   # What stage 1 mounts besides the root, without what comes along with another.
   early = map (fs: fs.mountPoint) (
@@ -114,22 +126,19 @@ in
 
     persist = mkOption {
       type = types.listOf (types.strMatching "(/[^/]+)+");
-      default = [
-        "/var/lib/every-channel"
-        "/var/lib/nixos"
-        "/var/lib/systemd"
-      ];
-      example = [
-        "/home"
-        "/var/lib/every-channel"
-        "/var/lib/nixos"
-        "/var/lib/systemd"
-      ];
+      default = [ ];
+      example = [ "/home" ];
       description = ''
         Directories on the root file system that keep what is written to them, beside {file}`/nix` and {file}`/boot`; they
-        are made where they are missing. What has an entry of its own in {option}`fileSystems` persists by itself. The
-        default keeps the state of every.channel's own services, the user numbers that NixOS has given out (files that
-        persist have owners), and systemd's: when each timer ran last, the clock, the seed of random numbers, core dumps.
+        are made where they are missing. What has an entry of its own in {option}`fileSystems` persists by itself.
+
+        The module lists three itself, and what a host lists comes beside them: {file}`/var/lib/every-channel`, the state of
+        every.channel's own services; {file}`/var/lib/nixos`, the user numbers that NixOS has given out (files that persist
+        have owners); and {file}`/var/lib/systemd`: when each timer ran last, the clock, the seed of random numbers, core
+        dumps. `lib.mkForce` leaves out what it does not list.
+
+        A path that is a file stops the boot in stage 1: most programs replace a file rather than write to it, which no
+        file that is mounted by itself allows. List the directory that it is in.
       '';
     };
 
@@ -150,7 +159,10 @@ in
         message = "${path}.enable needs a stage 1 of the system's own, and boot.initrd.enable is false: switch it off";
       }
       {
-        assertion = config.fileSystems."/".fsType != "tmpfs";
+        # There is none where systemd finds the root by itself (boot.initrd.systemd.root).
+        assertion = lib.all (fs: fs.mountPoint != "/" || fs.fsType != "tmpfs") (
+          lib.attrValues config.fileSystems
+        );
         message = ''${path}.enable needs a root file system on a disk, and fileSystems."/" is a tmpfs: switch it off'';
       }
       {
@@ -163,16 +175,32 @@ in
       }
     ];
 
-    warnings = lib.mapAttrsToList (
-      option: file:
-      "services.every-channel.${option} (${file}) is in memory, and gone after a reboot: ${path}.persist does not have it"
-    ) (lib.filterAttrs (_: isLost) kept);
+    warnings =
+      lib.mapAttrsToList (
+        option: file:
+        "${option} (${file}) is in memory, and gone after a reboot: ${path}.persist does not have it"
+      ) (lib.filterAttrs (_: isLost) kept)
+      ++ map (
+        option:
+        "${option} writes user numbers to a file in memory, and after a reboot a user may have another one's: "
+        + "give the users whose files persist a number (users.users.NAME.uid, users.groups.NAME.gid)"
+        + lib.optionalString (
+          option == "services.userborn"
+        ) ", or set services.userborn.passwordFilesLocation to a directory that persists, such as /var/lib/nixos"
+      ) forgetful;
+
+    # A definition, not the default, which any other would replace.
+    services.every-channel.runner.overlayRoot.persist = [
+      "/var/lib/every-channel"
+      "/var/lib/nixos"
+      "/var/lib/systemd"
+    ];
 
     # A host key that changes with each boot would be useless.
     services.openssh.hostKeys = lib.mkDefault [
       {
         type = "ed25519";
-        path = "/var/lib/every-channel/ssh/ssh_host_ed25519_key";
+        path = hostKey;
       }
     ];
 

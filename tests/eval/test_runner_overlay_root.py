@@ -66,16 +66,53 @@ def test_what_others_keep_in_memory_is_said(systems: Systems) -> None:
         warnings = systems.evaluate("config.warnings", merge(overlay(**options), host))
         return [text.partition(" (")[0] for text in warnings if "is in memory" in text]
 
+    def only(*files: str) -> dict[str, Any]:
+        """As ``lib.mkForce`` of a list."""
+        return {"_type": "override", "priority": 50, "content": list(files)}
+
     prefix = "services.every-channel.ipxe-qemu"
     assert warned() == [f"{prefix}.disk.path", f"{prefix}.stateDir"]
     assert warned(disks={"/srv": {"device": "/dev/vdb", "fsType": "ext4"}}) == []
-    assert warned(persist=["/srv/guest"]) == ["services.every-channel.netboot.stateDir"]
+    assert warned(persist=["/srv/guest"]) == []
+    assert warned(persist=only("/srv/guest")) == ["services.every-channel.netboot.stateDir"]
     assert not any("is in memory" in text for text in systems.evaluate("config.warnings", host))
     # What is on trial would be forgotten, and tried for ever.
     runner = {"every-channel": {"runner": {"follow": {"enable": True}}}}
     host = {"services": runner, "boot": {"loader": {"systemd-boot": {"enable": True}}}}
     assert warned() == []
-    assert warned(persist=["/home"]) == ["services.every-channel.runner.follow.disk's state"]
+    assert warned(persist=["/home"]) == []
+    assert warned(persist=only("/home")) == ["services.every-channel.runner.follow.disk's state"]
+    # And so would be who this host is.
+    host = {"services": {"openssh": {"enable": True}}}
+    assert warned(persist=only("/home")) == ["services.openssh.hostKeys"]
+    host["services"]["openssh"]["hostKeys"] = [{"type": "rsa", "path": "/run/secrets/key"}]
+    assert warned(persist=only("/home")) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "forgets"),
+    [
+        ("systemd.sysusers", {"enable": True}, True),
+        ("services.userborn", {"enable": True, "passwordFilesLocation": "/etc"}, True),
+        ("services.userborn", {"enable": True, "passwordFilesLocation": "/var/lib/nixos"}, False),
+    ],
+)
+def test_user_numbers_that_would_be_given_out_anew_are_warned_of(
+    systems: Systems, option: str, values: dict[str, Any], forgets: bool
+) -> None:
+    """Files that persist have owners by number. Older trees have no userborn: it stands here for itself."""
+    declared = (
+        "[ ({ lib, modulesPath, ... }:"
+        ' lib.optionalAttrs (!builtins.pathExists "${modulesPath}/services/system/userborn.nix") {'
+        " options.services.userborn = lib.mkOption { type = with lib.types; attrsOf anything; default = { }; };"
+        " }) ]"
+    )
+    section, name = option.split(".")
+    program = ["nix-instantiate", "--eval", "--strict", "--json", "--arg", "modules", declared]
+    done = systems.run(program, "config.warnings", merge(overlay(systemd=True), {section: {name: values}}))
+    assert done.returncode == 0, done.stderr
+    found = [text for text in json.loads(done.stdout) if "user numbers" in text]
+    assert [text.partition(" ")[0] for text in found] == ([option] if forgets else [])
 
 
 @both_stages
@@ -86,7 +123,7 @@ def test_what_others_keep_in_memory_is_said(systems: Systems) -> None:
         (
             HOME | LOG,
             {"persist": ["/srv/a $b", "/var/log/x", "/homes"]},
-            ["/boot", "/nix", "/srv/a $b", "/homes"],
+            ["/boot", "/nix", *STATE, "/srv/a $b", "/homes"],
         ),
         ({name: {"device": "/dev/vdb"} for name in ("/boot", "/nix", "/nixos", "/var")}, {}, []),
     ],
@@ -154,6 +191,13 @@ def test_where_systemd_is_the_only_stage_1_its_units_are_there(
 )
 def test_each_assertion_fires_alone(systems: Systems, config: dict[str, Any], message: str) -> None:
     assert systems.evaluate("failed", merge(overlay(), config)) == [f"{OPTION}.{message}"]
+
+
+def test_a_root_that_systemd_finds_by_itself_is_fine(systems: Systems) -> None:
+    """Then there is no entry for it in ``fileSystems``; system.nix has one, which goes with its condition."""
+    none = {"_type": "override", "priority": 50, "content": {}}
+    host = merge(overlay(systemd=True), {"boot": {"initrd": {"systemd": {"root": "gpt-auto"}}}})
+    assert systems.evaluate("failed", {**host, "fileSystems": none}) == []
 
 
 def test_grub_with_a_boot_file_system_is_fine(systems: Systems) -> None:
