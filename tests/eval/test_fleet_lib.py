@@ -70,7 +70,7 @@ def test_a_group_is_a_configuration(nixpkgs: Path) -> None:
 
 
 def test_what_the_fleet_says_stands_above_a_profile_and_below_a_default(nixpkgs: Path) -> None:
-    """The project's own profiles have a host name, and ``nixos-generate-config`` writes a default platform."""
+    """The own profiles have a host name, and ``nixos-generate-config`` writes a default platform."""
     runner = ["nix/modules/ec-runner.nix", "nix/hosts/runner.nix"]
     guest = ["nix/modules/ec-publisher-guest.nix", "nix/hosts/publisher.nix"]
 
@@ -86,7 +86,7 @@ def test_what_the_fleet_says_stands_above_a_profile_and_below_a_default(nixpkgs:
             "nixpkgs": {"hostPlatform": default("aarch64-linux")},
         },
     }
-    made = make(nixpkgs, fleet={"groups": dict.fromkeys(modules, {})}, modules=modules)
+    made = make(nixpkgs, fleet={"groups": {name: {} for name in modules}}, modules=modules)
     assert {name: (each["hostName"], each["domain"]) for name, each in made.items()} == {
         "runners": ("runners", None),
         "publishers.example.org": ("publishers", "example.org"),

@@ -69,7 +69,9 @@ def test_what_runs_while_a_system_is_built_is_of_the_platform_that_builds(
 ) -> None:
     found = evaluate("cross.nix", nixpkgs, nix_env)
     tools, unit = found.pop("tools"), found.pop("unit")
-    assert {what: {name for name in names if name.startswith(BUILT_HERE)} for what, names in found.items()} == {
+    assert {
+        what: {name for name in names if name.startswith(BUILT_HERE)} for what, names in found.items()
+    } == {
         "netboot": {f"{BUILT_HERE}ectools", f"{BUILT_HERE}systemd"},
         "guest": {f"{BUILT_HERE}ectools"},
         "netbootScript": {f"{BUILT_HERE}ectools"},

@@ -104,8 +104,8 @@ def test_user_numbers_that_would_be_given_out_anew_are_warned_of(
     declared = (
         "[ ({ lib, modulesPath, ... }:"
         ' lib.optionalAttrs (!builtins.pathExists "${modulesPath}/services/system/userborn.nix") {'
-        " options.services.userborn = lib.mkOption { type = with lib.types; attrsOf anything; default = { }; };"
-        " }) ]"
+        " options.services.userborn ="
+        " lib.mkOption { type = with lib.types; attrsOf anything; default = { }; }; }) ]"
     )
     section, name = option.split(".")
     program = ["nix-instantiate", "--eval", "--strict", "--json", "--arg", "modules", declared]
