@@ -52,6 +52,9 @@ let
     // lib.optionalAttrs (every-channel.netboot.enable or false) {
       "services.every-channel.netboot.stateDir" = every-channel.netboot.stateDir;
     }
+    // lib.optionalAttrs (every-channel.node.enable or false) {
+      "services.every-channel.node's state" = "/var/lib/every-channel/node";
+    }
     // lib.optionalAttrs (every-channel.runner.follow.enable && every-channel.runner.follow.disk.enable) {
       "services.every-channel.runner.follow.disk's state" = "/var/lib/every-channel/disk";
     }

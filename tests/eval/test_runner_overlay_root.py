@@ -56,7 +56,7 @@ def test_a_size_without_an_end_is_refused(size: str, is_taken: bool, systems: Sy
 
 def test_what_others_keep_in_memory_is_said(systems: Systems) -> None:
     guest = {"enable": True, "stateDir": "/srv/guest", "boot": {"http": {"root": "/srv/root"}}}
-    host = {
+    host: dict[str, Any] = {
         "services": {
             "every-channel": {"ipxe-qemu": guest, "netboot": {"enable": True, "listenIP": "192.0.2.1"}}
         }
@@ -85,8 +85,9 @@ def test_what_others_keep_in_memory_is_said(systems: Systems) -> None:
     # And so would be who this host is.
     host = {"services": {"openssh": {"enable": True}}}
     assert warned(persist=only("/home")) == ["services.openssh.hostKeys"]
+    host["services"]["every-channel"] = {"node": {"enable": True, "package": {"package": "hello"}}}
     host["services"]["openssh"]["hostKeys"] = [{"type": "rsa", "path": "/run/secrets/key"}]
-    assert warned(persist=only("/home")) == []
+    assert warned(persist=only("/home")) == ["services.every-channel.node's state"]
 
 
 @pytest.mark.parametrize(
