@@ -37,31 +37,25 @@ let
       [
         "/boot"
         "/nix"
+        # No default of the option's, which any definition would replace.
+        "/var/lib/every-channel"
+        "/var/lib/nixos"
+        "/var/lib/systemd"
       ]
       ++ cfg.persist
     )
   );
 
   # What other modules of ours keep, where a host has them: option → path.
-  inherit (config.services) every-channel openssh;
+  inherit (config.services) every-channel;
   kept =
     lib.optionalAttrs (every-channel.ipxe-qemu.enable or false) {
-      "services.every-channel.ipxe-qemu.disk.path" = every-channel.ipxe-qemu.disk.path;
-      "services.every-channel.ipxe-qemu.stateDir" = every-channel.ipxe-qemu.stateDir;
+      "ipxe-qemu.disk.path" = every-channel.ipxe-qemu.disk.path;
+      "ipxe-qemu.stateDir" = every-channel.ipxe-qemu.stateDir;
     }
     // lib.optionalAttrs (every-channel.netboot.enable or false) {
-      "services.every-channel.netboot.stateDir" = every-channel.netboot.stateDir;
-    }
-    // lib.optionalAttrs (every-channel.node.enable or false) {
-      "services.every-channel.node's state" = "/var/lib/every-channel/node";
-    }
-    // lib.optionalAttrs (every-channel.runner.follow.enable && every-channel.runner.follow.disk.enable) {
-      "services.every-channel.runner.follow.disk's state" = "/var/lib/every-channel/disk";
-    }
-    // lib.optionalAttrs (
-      openssh.enable or false && lib.any (key: key.path == hostKey) openssh.hostKeys
-    ) { "services.openssh.hostKeys" = hostKey; };
-  hostKey = "/var/lib/every-channel/ssh/ssh_host_ed25519_key";
+      "netboot.stateDir" = every-channel.netboot.stateDir;
+    };
   isLost = file: !lib.any (directory: isBelow directory file) (mountPoints ++ persistent);
 
   # Without Perl's script, which writes them to /var/lib/nixos, user numbers are in the passwd file alone.
@@ -135,10 +129,10 @@ in
         Directories on the root file system that keep what is written to them, beside {file}`/nix` and {file}`/boot`; they
         are made where they are missing. What has an entry of its own in {option}`fileSystems` persists by itself.
 
-        The module lists three itself, and what a host lists comes beside them: {file}`/var/lib/every-channel`, the state of
-        every.channel's own services; {file}`/var/lib/nixos`, the user numbers that NixOS has given out (files that persist
-        have owners); and {file}`/var/lib/systemd`: when each timer ran last, the clock, the seed of random numbers, core
-        dumps. `lib.mkForce` leaves out what it does not list.
+        Three are always kept, and need no mention: {file}`/var/lib/every-channel`, the state of every.channel's own services;
+        {file}`/var/lib/nixos`, the user numbers that NixOS has given out (files that persist have owners); and
+        {file}`/var/lib/systemd`: when each timer ran last, the clock, the seed of random numbers, core dumps. To keep one of
+        them in memory, give it a tmpfs in {option}`fileSystems`.
 
         A path that is a file stops the boot in stage 1: most programs replace a file rather than write to it, which no
         file that is mounted by itself allows. List the directory that it is in.
@@ -181,7 +175,7 @@ in
     warnings =
       lib.mapAttrsToList (
         option: file:
-        "${option} (${file}) is in memory, and gone after a reboot: ${path}.persist does not have it"
+        "services.every-channel.${option} (${file}) is in memory, and gone after a reboot: ${path}.persist does not have it"
       ) (lib.filterAttrs (_: isLost) kept)
       ++ map (
         option:
@@ -192,18 +186,11 @@ in
         ) ", or set services.userborn.passwordFilesLocation to a directory that persists, such as /var/lib/nixos"
       ) forgetful;
 
-    # A definition, not the default, which any other would replace.
-    services.every-channel.runner.overlayRoot.persist = [
-      "/var/lib/every-channel"
-      "/var/lib/nixos"
-      "/var/lib/systemd"
-    ];
-
     # A host key that changes with each boot would be useless.
     services.openssh.hostKeys = lib.mkDefault [
       {
         type = "ed25519";
-        path = hostKey;
+        path = "/var/lib/every-channel/ssh/ssh_host_ed25519_key";
       }
     ];
 

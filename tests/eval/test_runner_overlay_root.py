@@ -66,28 +66,11 @@ def test_what_others_keep_in_memory_is_said(systems: Systems) -> None:
         warnings = systems.evaluate("config.warnings", merge(overlay(**options), host))
         return [text.partition(" (")[0] for text in warnings if "is in memory" in text]
 
-    def only(*files: str) -> dict[str, Any]:
-        """As ``lib.mkForce`` of a list."""
-        return {"_type": "override", "priority": 50, "content": list(files)}
-
     prefix = "services.every-channel.ipxe-qemu"
     assert warned() == [f"{prefix}.disk.path", f"{prefix}.stateDir"]
     assert warned(disks={"/srv": {"device": "/dev/vdb", "fsType": "ext4"}}) == []
     assert warned(persist=["/srv/guest"]) == []
-    assert warned(persist=only("/srv/guest")) == ["services.every-channel.netboot.stateDir"]
     assert not any("is in memory" in text for text in systems.evaluate("config.warnings", host))
-    # What is on trial would be forgotten, and tried for ever.
-    runner = {"every-channel": {"runner": {"follow": {"enable": True}}}}
-    host = {"services": runner, "boot": {"loader": {"systemd-boot": {"enable": True}}}}
-    assert warned() == []
-    assert warned(persist=["/home"]) == []
-    assert warned(persist=only("/home")) == ["services.every-channel.runner.follow.disk's state"]
-    # And so would be who this host is.
-    host = {"services": {"openssh": {"enable": True}}}
-    assert warned(persist=only("/home")) == ["services.openssh.hostKeys"]
-    host["services"]["every-channel"] = {"node": {"enable": True, "package": {"package": "hello"}}}
-    host["services"]["openssh"]["hostKeys"] = [{"type": "rsa", "path": "/run/secrets/key"}]
-    assert warned(persist=only("/home")) == ["services.every-channel.node's state"]
 
 
 @pytest.mark.parametrize(
@@ -126,9 +109,15 @@ def test_user_numbers_that_would_be_given_out_anew_are_warned_of(
             {"persist": ["/srv/a $b", "/var/log/x", "/homes"]},
             ["/boot", "/nix", *STATE, "/srv/a $b", "/homes"],
         ),
+        # Of whatever priority it is, and without what is to be in memory.
+        (
+            {"/var/lib/systemd": {"device": "none", "fsType": "tmpfs"}},
+            {"persist": {"_type": "override", "priority": 1500, "content": ["/home"]}},
+            ["/boot", "/nix", *STATE[:2], "/home"],
+        ),
         ({name: {"device": "/dev/vdb"} for name in ("/boot", "/nix", "/nixos", "/var")}, {}, []),
     ],
-    ids=["one file system", "some besides", "nothing on the root"],
+    ids=["one file system", "some besides", "one in memory", "nothing on the root"],
 )
 def test_what_persists_is_bound_unless_it_has_a_file_system_of_its_own(
     systems: Systems, systemd: bool, disks: dict[str, Any], options: dict[str, Any], expected: list[str]
