@@ -3,7 +3,8 @@
 {
   imports = [ ./remote.nix ];
 
-  networking.hostName = lib.mkDefault "ecp-forge";
+  # Less than a default: whoever knows the machine's name may have one.
+  networking.hostName = lib.mkOverride 1100 "ecp-forge";
 
   # Without the overlay root: a forge is there to keep things.
   services.every-channel.runner.enable = true;

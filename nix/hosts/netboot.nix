@@ -97,7 +97,7 @@ in
           if fetchesStore then
             "install -D -m 0444 ${squashfsStore} $out/store.squashfs"
           else
-            "${pkgs.runtimeShell} ${./refuse-oversized.sh} ${squashfsStore} && mkdir $out"
+            "bash ${./refuse-oversized.sh} ${squashfsStore} && mkdir $out"
         }
         # Copies: not every server follows a link out of its root.
         cp ${kernel}/${config.system.boot.loader.kernelFile} $out/kernel

@@ -4,5 +4,6 @@
   imports = [ ./remote.nix ];
 
   services.every-channel.runner.enable = true;
-  networking.hostName = lib.mkDefault "ec-runner";
+  # Less than a default: whoever knows the machine's name may have one.
+  networking.hostName = lib.mkOverride 1100 "ec-runner";
 }

@@ -21,6 +21,8 @@ own:
 }:
 let
   inherit (nixpkgs) lib;
+  # Above what a profile of this project says (1100), and below a default of the modules' own (1000).
+  byFleet = lib.mkOverride 1050;
   inherit (import ../modules/system-names.nix) isArm64;
   fail = message: throw "lib.fleet: ${message}";
 
@@ -86,13 +88,13 @@ let
               {
                 _module.args.fleetMember = member;
 
-                nixpkgs.hostPlatform = lib.mkDefault (
+                nixpkgs.hostPlatform = byFleet (
                   if isArm64 (toString (member.group.system or "")) then "aarch64-linux" else "x86_64-linux"
                 );
                 # A host name is one label (hostname(5)).
-                networking.hostName = lib.mkDefault (lib.head labels);
+                networking.hostName = byFleet (lib.head labels);
                 networking.domain = lib.mkIf (lib.length labels > 1) (
-                  lib.mkDefault (lib.concatStringsSep "." (lib.tail labels))
+                  byFleet (lib.concatStringsSep "." (lib.tail labels))
                 );
                 # Who boots from the network gets them from the boot server. What is installed boots from the disk.
                 boot.kernelParams = lib.mkIf (boot == "disk" || boot == "install") (

@@ -8,7 +8,9 @@
 let
   cfg = config.services.every-channel.ipxe-qemu;
   path = "services.every-channel.ipxe-qemu";
-  runner = lib.getExe' config.services.every-channel.toolsPackage "every-channel-ipxe-qemu";
+  inherit (pkgs.stdenv.hostPlatform) isx86_64;
+  buildTools = import ./build-tools.nix { inherit config pkgs; };
+  runner = lib.getExe' buildTools.tools "every-channel-ipxe-qemu";
 
   # Only what the boot script is made of, so that more memory for the guest does not build iPXE again.
   bootScript = pkgs.runCommand "every-channel.ipxe" { } ''
@@ -31,12 +33,12 @@ in
 
     package = mkOption {
       type = types.package;
-      default = pkgs.qemu_kvm;
+      default = if isx86_64 then pkgs.qemu_kvm else pkgs.qemu;
       defaultText = lib.literalExpression "pkgs.qemu_kvm";
       example = lib.literalExpression "pkgs.qemu";
       description = ''
         The QEMU package; it provides `qemu-system-x86_64` and `qemu-img`. On other platforms than x86-64, `pkgs.qemu_kvm`
-        does not, and `pkgs.qemu` does.
+        does not, and the default is `pkgs.qemu`.
       '';
     };
 
@@ -75,7 +77,8 @@ in
       default = true;
       description = ''
         Use KVM when it is available. Where it is not, or where it opens but does not carry a guest, the guest runs
-        under TCG (emulation, many times slower) and a warning says so; see {option}`${path}.requireKvm`.
+        under TCG (emulation, many times slower) and a warning says so; see {option}`${path}.requireKvm`. On a NixOS host of
+        another platform than x86-64, whose KVM runs no x86-64 guest, the default is false.
       '';
     };
 
@@ -256,13 +259,13 @@ in
         bootFile = mkOption {
           type = types.nullOr types.str;
           default =
-            if cfg.boot.chainTokenFile == null then
+            if isx86_64 && cfg.boot.chainTokenFile == null then
               "${pkgs.ipxe.override { embedScript = bootScript; }}/undionly.kpxe"
             else
               null;
           defaultText = lib.literalMD ''
-            an `undionly.kpxe` with the boot script embedded, built by Nix; null where a chain token is set, and
-            outside NixOS
+            an `undionly.kpxe` with the boot script embedded, built by Nix; null where a chain token is set, on other
+            platforms than x86-64, and outside NixOS
           '';
           example = "/srv/ipxe/undionly.kpxe";
           description = ''

@@ -17,8 +17,9 @@ let
   settings = (pkgs.formats.json { }).generate "${unit}-unchecked.json" (
     builtins.removeAttrs cfg [ "enable" ]
   );
+  buildTools = import ./build-tools.nix { inherit config pkgs; };
   checkedSettings = pkgs.runCommand "${unit}.json" { } ''
-    ${runner} --check --config ${settings}
+    ${lib.getExe' buildTools.tools unit} --check --config ${settings}
     cp ${settings} $out
   '';
 
@@ -62,6 +63,11 @@ in
       (systemd.refuseStorePath "${path}.boot.chainTokenFile" cfg.boot.chainTokenFile)
     ]
     ++ directories.assertions;
+
+    # KVM runs guests of its host's own platform.
+    services.every-channel.ipxe-qemu.enableKvm = lib.mkIf (!pkgs.stdenv.hostPlatform.isx86_64) (
+      lib.mkDefault false
+    );
 
     environment.systemPackages = [ config.services.every-channel.toolsPackage ];
     environment.etc."every-channel/ipxe-qemu.json".source = checkedSettings;

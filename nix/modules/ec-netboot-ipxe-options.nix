@@ -8,10 +8,11 @@
 let
   cfg = config.services.every-channel.netboot;
   path = "services.every-channel.netboot";
+  inherit (import ./build-tools.nix { inherit config pkgs; }) tools;
 
   # Only what the script is made of, so that no other change builds iPXE again.
   embeddedScript = pkgs.runCommand "every-channel-autoexec.ipxe" { } ''
-    ${lib.getExe config.services.every-channel.toolsPackage} netboot ipxe --print autoexec --config ${
+    ${lib.getExe tools} netboot ipxe --print autoexec --config ${
       (pkgs.formats.json { }).generate "autoexec-settings.json" {
         inherit (cfg) hostname httpPort mirrors;
         ipxe = { inherit (cfg.ipxe) attempts onFailure rebootSeconds; };
@@ -42,12 +43,22 @@ in
 
     package = mkOption {
       type = types.package;
-      default = pkgs.ipxe;
+      # nixpkgs' syslinux keeps pkgsCross.gnu64.ipxe from being evaluated anywhere else.
+      default =
+        if pkgs.stdenv.hostPlatform.isx86_64 then
+          pkgs.ipxe
+        else
+          (import pkgs.path {
+            system = "x86_64-linux";
+            config = { };
+            overlays = [ ];
+          }).ipxe;
       defaultText = lib.literalExpression "pkgs.ipxe";
       example = lib.literalExpression ''pkgs.ipxe.override { additionalOptions = [ "NSLOOKUP_CMD" ]; }'';
       description = ''
         The stock iPXE: `ipxe.efi`, `snp.efi` and `undionly.kpxe`. It has to be newer than January 2022, because older ones do not
-        look for `autoexec.ipxe`.
+        look for `autoexec.ipxe`. On a host of another platform it is that of nixpkgs for x86-64, because the clients are;
+        a binary cache has it. One that is built, as for the strategy `embedded`, takes a builder for x86_64-linux there.
       '';
     };
 
@@ -114,7 +125,7 @@ in
 
     biosFile = mkOption {
       type = types.nullOr filePath;
-      default = if pkgs.stdenv.hostPlatform.isx86_64 then "${cfg.ipxe.package}/undionly.kpxe" else null;
+      default = "${cfg.ipxe.package}/undionly.kpxe";
       defaultText = lib.literalExpression ''"''${ipxe.package}/undionly.kpxe"'';
       example = "/srv/ipxe/undionly.kpxe";
       description = ''

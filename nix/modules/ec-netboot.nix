@@ -14,6 +14,7 @@ let
   path = "services.every-channel.netboot";
   unit = "every-channel-netboot";
   ectools = lib.getExe config.services.every-channel.toolsPackage;
+  buildTools = import ./build-tools.nix { inherit config pkgs; };
   inherit (builtins.fromJSON (builtins.readFile ../../ectools/netboot/protocols.json)) ports;
 
   # What the programs read: all options but those that only NixOS acts upon.
@@ -27,9 +28,9 @@ let
     };
   settingsFile = (pkgs.formats.json { }).generate "${unit}-unchecked.json" settings;
   checkedSettings = pkgs.runCommand "${unit}.json" { } ''
-    ${ectools} netboot serve --check --config ${settingsFile}
+    ${lib.getExe buildTools.tools} netboot serve --check --config ${settingsFile}
     ${lib.optionalString (cfg.release.refresh != null) ''
-      ${lib.getExe' config.systemd.package "systemd-analyze"} calendar -- ${lib.escapeShellArg cfg.release.refresh} || {
+      ${lib.getExe' buildTools.systemd "systemd-analyze"} calendar -- ${lib.escapeShellArg cfg.release.refresh} || {
         echo ${lib.escapeShellArg "${path}.release.refresh: not a calendar event (systemd.time(7))"} >&2
         exit 1
       }

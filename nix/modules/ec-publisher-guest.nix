@@ -10,6 +10,7 @@
 let
   path = "services.every-channel";
 
+  rootOptions = [ "mode=0755" ];
   serial = if pkgs.stdenv.hostPlatform.isAarch64 then "ttyAMA0" else "ttyS0";
 
   inherit (import ./systemd.nix { inherit lib; }) volatileJournal;
@@ -38,9 +39,23 @@ in
     fileSystems."/" = {
       device = mkDefault "tmpfs";
       fsType = mkDefault "tmpfs";
-      options = mkDefault [ "mode=0755" ];
+      # A tmpfs is 1777 by itself. Not by default: nixpkgs adds options of its own, beside which no default counts.
+      options = lib.mkIf (config.fileSystems."/".fsType == "tmpfs") rootOptions;
     };
-    virtualisation.vmVariant.virtualisation.diskImage = mkDefault null;
+    # What a virtual machine mounts is an option of its own.
+    virtualisation.vmVariant =
+      { config, ... }:
+      let
+        vm = config.virtualisation;
+      in
+      {
+        virtualisation = {
+          diskImage = mkDefault null;
+          fileSystems = lib.mkIf (vm.useDefaultFilesystems && vm.diskImage == null) {
+            "/".options = rootOptions;
+          };
+        };
+      };
 
     boot = {
       loader.grub.enable = mkDefault false;
@@ -57,8 +72,8 @@ in
 
     networking = {
       useDHCP = mkDefault true;
-      # The DHCP server's to give.
-      hostName = mkDefault "";
+      # The DHCP server's to give. Less than a default: whoever knows the machine's name may have one.
+      hostName = lib.mkOverride 1100 "";
     };
 
     services.journald = volatileJournal options.services.journald;

@@ -24,10 +24,11 @@ let
   # Since nixpkgs 2025-11 a kernel has an output for them.
   kernelModules = lib.getOutput "modules" kernel;
   keptModules = pkgs.runCommand "${kernel.name or "linux"}-modules-kept" {
+    # `pkgs` of a module has the programs of the system, and not those of the machine that builds it.
     nativeBuildInputs = [
-      pkgs.gawk
-      pkgs.gnutar
-      pkgs.kmod
+      pkgs.buildPackages.gawk
+      pkgs.buildPackages.gnutar
+      pkgs.buildPackages.kmod
     ];
   } "bash ${./keep-kernel-modules.sh} ${kernelModules} $out ${words modules}";
 

@@ -37,6 +37,10 @@ let
       [
         "/boot"
         "/nix"
+        # No default of the option's, which any definition would replace.
+        "/var/lib/every-channel"
+        "/var/lib/nixos"
+        "/var/lib/systemd"
       ]
       ++ cfg.persist
     )
@@ -51,11 +55,16 @@ let
     }
     // lib.optionalAttrs (every-channel.netboot.enable or false) {
       "netboot.stateDir" = every-channel.netboot.stateDir;
-    }
-    // lib.optionalAttrs (every-channel.runner.follow.enable && every-channel.runner.follow.disk.enable) {
-      "runner.follow.disk's state" = "/var/lib/every-channel/disk";
     };
   isLost = file: !lib.any (directory: isBelow directory file) (mountPoints ++ persistent);
+
+  # Without Perl's script, which writes them to /var/lib/nixos, user numbers are in the passwd file alone.
+  userborn = config.services.userborn or { };
+  forgetful =
+    lib.optional (config.systemd.sysusers.enable or false) "systemd.sysusers"
+    ++ lib.optional (
+      userborn.enable or false && isLost (userborn.passwordFilesLocation or "/etc")
+    ) "services.userborn";
 
   # What stage 1 mounts besides the root, without what comes along with another.
   early = map (fs: fs.mountPoint) (
@@ -114,22 +123,19 @@ in
 
     persist = mkOption {
       type = types.listOf (types.strMatching "(/[^/]+)+");
-      default = [
-        "/var/lib/every-channel"
-        "/var/lib/nixos"
-        "/var/lib/systemd"
-      ];
-      example = [
-        "/home"
-        "/var/lib/every-channel"
-        "/var/lib/nixos"
-        "/var/lib/systemd"
-      ];
+      default = [ ];
+      example = [ "/home" ];
       description = ''
         Directories on the root file system that keep what is written to them, beside {file}`/nix` and {file}`/boot`; they
-        are made where they are missing. What has an entry of its own in {option}`fileSystems` persists by itself. The
-        default keeps the state of every.channel's own services, the user numbers that NixOS has given out (files that
-        persist have owners), and systemd's: when each timer ran last, the clock, the seed of random numbers, core dumps.
+        are made where they are missing. What has an entry of its own in {option}`fileSystems` persists by itself.
+
+        Three are always kept, and need no mention: {file}`/var/lib/every-channel`, the state of every.channel's own services;
+        {file}`/var/lib/nixos`, the user numbers that NixOS has given out (files that persist have owners); and
+        {file}`/var/lib/systemd`: when each timer ran last, the clock, the seed of random numbers, core dumps. To keep one of
+        them in memory, give it a tmpfs in {option}`fileSystems`.
+
+        A path that is a file stops the boot in stage 1: most programs replace a file rather than write to it, which no
+        file that is mounted by itself allows. List the directory that it is in.
       '';
     };
 
@@ -150,7 +156,10 @@ in
         message = "${path}.enable needs a stage 1 of the system's own, and boot.initrd.enable is false: switch it off";
       }
       {
-        assertion = config.fileSystems."/".fsType != "tmpfs";
+        # There is none where systemd finds the root by itself (boot.initrd.systemd.root).
+        assertion = lib.all (fs: fs.mountPoint != "/" || fs.fsType != "tmpfs") (
+          lib.attrValues config.fileSystems
+        );
         message = ''${path}.enable needs a root file system on a disk, and fileSystems."/" is a tmpfs: switch it off'';
       }
       {
@@ -163,10 +172,19 @@ in
       }
     ];
 
-    warnings = lib.mapAttrsToList (
-      option: file:
-      "services.every-channel.${option} (${file}) is in memory, and gone after a reboot: ${path}.persist does not have it"
-    ) (lib.filterAttrs (_: isLost) kept);
+    warnings =
+      lib.mapAttrsToList (
+        option: file:
+        "services.every-channel.${option} (${file}) is in memory, and gone after a reboot: ${path}.persist does not have it"
+      ) (lib.filterAttrs (_: isLost) kept)
+      ++ map (
+        option:
+        "${option} writes user numbers to a file in memory, and after a reboot a user may have another one's: "
+        + "give the users whose files persist a number (users.users.NAME.uid, users.groups.NAME.gid)"
+        + lib.optionalString (
+          option == "services.userborn"
+        ) ", or set services.userborn.passwordFilesLocation to a directory that persists, such as /var/lib/nixos"
+      ) forgetful;
 
     # A host key that changes with each boot would be useless.
     services.openssh.hostKeys = lib.mkDefault [

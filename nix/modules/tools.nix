@@ -27,7 +27,8 @@ in
     defaultText = lib.literalExpression "pkgs.callPackage ./nix/package.nix { }";
     description = ''
       The `ectools` package: the programs that the every.channel units start, and the checker that their settings
-      files pass when the system is built.
+      files pass when the system is built. (Where that is done on another platform, the checker is this project's own for the
+      latter.)
     '';
   };
 

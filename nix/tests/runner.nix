@@ -35,7 +35,7 @@ let
       overlayRoot = {
         enable = true;
         size = "${toString sizeMiB}M";
-        persist = lib.mkOptionDefault [ "/srv/kept" ];
+        persist = [ "/srv/kept" ];
       };
     };
   };

@@ -1,6 +1,6 @@
 # What lib.fleet makes of a fleet, for tests: the facts of each configuration.
 #
-#   data    the arguments, but for the modules: group or node → options as JSON
+#   data    the arguments, but for the modules: group or node → options as JSON; `imports` are paths in this repository
 #   strict  whether the report's options are there
 {
   data,
@@ -19,7 +19,8 @@ let
     };
   asModules = lib.mapAttrs (
     _: options: [
-      options
+      (removeAttrs options [ "imports" ])
+      { imports = map (file: ../.. + "/${file}") (options.imports or [ ]); }
       (
         { fleetMember, ... }:
         {

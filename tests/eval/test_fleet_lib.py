@@ -69,6 +69,32 @@ def test_a_group_is_a_configuration(nixpkgs: Path) -> None:
     assert made["runners"]["member"] == member
 
 
+def test_what_the_fleet_says_stands_above_a_profile_and_below_a_default(nixpkgs: Path) -> None:
+    """The own profiles have a host name, and ``nixos-generate-config`` writes a default platform."""
+    runner = ["nix/modules/ec-runner.nix", "nix/hosts/runner.nix"]
+    guest = ["nix/modules/ec-publisher-guest.nix", "nix/hosts/publisher.nix"]
+
+    def default(value: str) -> dict[str, Any]:
+        return {"_type": "override", "priority": 1000, "content": value}
+
+    modules = {
+        "runners": {"imports": runner},
+        "publishers.example.org": {"imports": guest},
+        "own": {
+            "imports": runner,
+            "networking": {"hostName": default("box"), "domain": default("lan")},
+            "nixpkgs": {"hostPlatform": default("aarch64-linux")},
+        },
+    }
+    made = make(nixpkgs, fleet={"groups": {name: {} for name in modules}}, modules=modules)
+    assert {name: (each["hostName"], each["domain"]) for name, each in made.items()} == {
+        "runners": ("runners", None),
+        "publishers.example.org": ("publishers", "example.org"),
+        "own": ("box", "lan"),
+    }
+    assert made["own"]["platform"] == "aarch64-linux"
+
+
 def test_a_node_is_one_of_its_group_with_what_is_its_own(nixpkgs: Path) -> None:
     name = "nuc-07.lab.example.org"
     made = make(nixpkgs, fleet=FLEET, withNodes=True, nodeModules={"alone": {}})

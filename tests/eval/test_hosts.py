@@ -30,6 +30,7 @@ SUMMARY = """builtins.mapAttrs (_: { config, options, ... }: let inherit (config
   inherit (every-channel.runner) configuration;
   publisher = every-channel.publisher-guest.enable;
   root = config.fileSystems."/".fsType;
+  rootOptions = config.fileSystems."/".options;
   zfs = config.boot.supportedFilesystems.zfs or false;
   inherit (config.networking) hostId;
   oldName = config.system.extraSystemBuilderCmds;
@@ -119,6 +120,13 @@ def test_publishers_have_no_disk(hosts: dict[str, dict[str, Any]]) -> None:
     publishers = {name: host for name, host in hosts.items() if host["publisher"]}
     assert set(publishers) == {"ec-publisher-x86_64", "ec-publisher-x86_64-netboot"}
     assert {host["root"] for host in publishers.values()} == {"tmpfs"}
+
+
+def test_a_root_in_memory_is_root_s_alone_to_write_to(hosts: dict[str, dict[str, Any]]) -> None:
+    """A tmpfs is everybody's, as /tmp is, where nothing is said of its mode."""
+    roots = {name: host["rootOptions"] for name, host in hosts.items() if host["root"] == "tmpfs"}
+    assert len(roots) == 6
+    assert [name for name, options in roots.items() if "mode=0755" not in options] == []
 
 
 def test_no_system_is_an_installer(hosts: dict[str, dict[str, Any]]) -> None:

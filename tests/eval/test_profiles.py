@@ -114,6 +114,21 @@ def test_a_publisher_guest_has_no_disk_and_talks_on_its_serial_port(systems: Sys
     assert not found["node"]
 
 
+def test_the_root_of_a_guest_is_root_s_alone_to_write_to(systems: Systems) -> None:
+    """Also as NixOS's own virtual machine, which has file systems of its own; a disk takes no mode."""
+
+    def read(*parts: dict[str, Any]) -> list[bool]:
+        return [
+            "mode=0755" in systems.evaluate(f'config.{variant}fileSystems."/".options', merge(*parts))
+            for variant in ("", "virtualisation.vmVariant.")
+        ]
+
+    disk = {"fileSystems": {"/": {"device": "/dev/vda", "fsType": "ext4"}}}
+    image = {"virtualisation": {"vmVariant": {"virtualisation": {"diskImage": "./guest.qcow2"}}}}
+    assert read(GUEST) == [True, True]
+    assert read(GUEST, disk, image) == [False, False]
+
+
 def test_the_daemon_runs_in_the_guest_where_there_is_one(systems: Systems) -> None:
     brought = {"services": {"every-channel": {"node": {"package": {"package": "hello"}}}}}
     assert read_profile(systems, GUEST, brought)["node"]

@@ -56,7 +56,7 @@ def test_a_size_without_an_end_is_refused(size: str, is_taken: bool, systems: Sy
 
 def test_what_others_keep_in_memory_is_said(systems: Systems) -> None:
     guest = {"enable": True, "stateDir": "/srv/guest", "boot": {"http": {"root": "/srv/root"}}}
-    host = {
+    host: dict[str, Any] = {
         "services": {
             "every-channel": {"ipxe-qemu": guest, "netboot": {"enable": True, "listenIP": "192.0.2.1"}}
         }
@@ -69,13 +69,34 @@ def test_what_others_keep_in_memory_is_said(systems: Systems) -> None:
     prefix = "services.every-channel.ipxe-qemu"
     assert warned() == [f"{prefix}.disk.path", f"{prefix}.stateDir"]
     assert warned(disks={"/srv": {"device": "/dev/vdb", "fsType": "ext4"}}) == []
-    assert warned(persist=["/srv/guest"]) == ["services.every-channel.netboot.stateDir"]
+    assert warned(persist=["/srv/guest"]) == []
     assert not any("is in memory" in text for text in systems.evaluate("config.warnings", host))
-    # What is on trial would be forgotten, and tried for ever.
-    runner = {"every-channel": {"runner": {"follow": {"enable": True}}}}
-    host = {"services": runner, "boot": {"loader": {"systemd-boot": {"enable": True}}}}
-    assert warned() == []
-    assert warned(persist=["/home"]) == ["services.every-channel.runner.follow.disk's state"]
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "forgets"),
+    [
+        ("systemd.sysusers", {"enable": True}, True),
+        ("services.userborn", {"enable": True, "passwordFilesLocation": "/etc"}, True),
+        ("services.userborn", {"enable": True, "passwordFilesLocation": "/var/lib/nixos"}, False),
+    ],
+)
+def test_user_numbers_that_would_be_given_out_anew_are_warned_of(
+    systems: Systems, option: str, values: dict[str, Any], forgets: bool
+) -> None:
+    """Files that persist have owners by number. Older trees have no userborn: it stands here for itself."""
+    declared = (
+        "[ ({ lib, modulesPath, ... }:"
+        ' lib.optionalAttrs (!builtins.pathExists "${modulesPath}/services/system/userborn.nix") {'
+        " options.services.userborn ="
+        " lib.mkOption { type = with lib.types; attrsOf anything; default = { }; }; }) ]"
+    )
+    section, name = option.split(".")
+    program = ["nix-instantiate", "--eval", "--strict", "--json", "--arg", "modules", declared]
+    done = systems.run(program, "config.warnings", merge(overlay(systemd=True), {section: {name: values}}))
+    assert done.returncode == 0, done.stderr
+    found = [text for text in json.loads(done.stdout) if "user numbers" in text]
+    assert [text.partition(" ")[0] for text in found] == ([option] if forgets else [])
 
 
 @both_stages
@@ -86,11 +107,17 @@ def test_what_others_keep_in_memory_is_said(systems: Systems) -> None:
         (
             HOME | LOG,
             {"persist": ["/srv/a $b", "/var/log/x", "/homes"]},
-            ["/boot", "/nix", "/srv/a $b", "/homes"],
+            ["/boot", "/nix", *STATE, "/srv/a $b", "/homes"],
+        ),
+        # Of whatever priority it is, and without what is to be in memory.
+        (
+            {"/var/lib/systemd": {"device": "none", "fsType": "tmpfs"}},
+            {"persist": {"_type": "override", "priority": 1500, "content": ["/home"]}},
+            ["/boot", "/nix", *STATE[:2], "/home"],
         ),
         ({name: {"device": "/dev/vdb"} for name in ("/boot", "/nix", "/nixos", "/var")}, {}, []),
     ],
-    ids=["one file system", "some besides", "nothing on the root"],
+    ids=["one file system", "some besides", "one in memory", "nothing on the root"],
 )
 def test_what_persists_is_bound_unless_it_has_a_file_system_of_its_own(
     systems: Systems, systemd: bool, disks: dict[str, Any], options: dict[str, Any], expected: list[str]
@@ -154,6 +181,13 @@ def test_where_systemd_is_the_only_stage_1_its_units_are_there(
 )
 def test_each_assertion_fires_alone(systems: Systems, config: dict[str, Any], message: str) -> None:
     assert systems.evaluate("failed", merge(overlay(), config)) == [f"{OPTION}.{message}"]
+
+
+def test_a_root_that_systemd_finds_by_itself_is_fine(systems: Systems) -> None:
+    """Then there is no entry for it in ``fileSystems``; system.nix has one, which goes with its condition."""
+    none = {"_type": "override", "priority": 50, "content": {}}
+    host = merge(overlay(systemd=True), {"boot": {"initrd": {"systemd": {"root": "gpt-auto"}}}})
+    assert systems.evaluate("failed", {**host, "fileSystems": none}) == []
 
 
 def test_grub_with_a_boot_file_system_is_fine(systems: Systems) -> None:

@@ -39,7 +39,7 @@ TOGETHER: dict[str, Any] = {
     # It needs systemd-boot, and this host is booted by GRUB, or not at all.
     "runner.follow.disk.enable": False,
     # What others keep is to be kept.
-    "runner.overlayRoot.persist": ["/srv", "/var/lib/every-channel", "/var/lib/nixos", "/var/lib/systemd"],
+    "runner.overlayRoot.persist": ["/srv"],
     # It is about systems that boot over the network.
     "runner.store": "initrd",
     "runner.storeCache": None,

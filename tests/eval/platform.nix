@@ -1,0 +1,39 @@
+# A boot host with a guest on some platform, for tests: what its boot files and its QEMU are.
+#
+#   nixpkgs    path of a nixpkgs tree with a flake.nix, as a string
+#   platform   the host's
+#   enableKvm  whether its guest is told to use KVM; null says nothing
+{
+  nixpkgs,
+  platform,
+  enableKvm ? null,
+}:
+let
+  system = import ./system.nix {
+    inherit nixpkgs;
+    config = builtins.toJSON {
+      nixpkgs.hostPlatform = platform;
+      services.every-channel = {
+        ipxe-qemu = {
+          enable = true;
+          boot.http.root = "/srv/root";
+        }
+        // (if enableKvm == null then { } else { inherit enableKvm; });
+        netboot = {
+          enable = true;
+          listenIP = "192.0.2.1";
+        };
+      };
+    };
+  };
+  inherit (system.config.services.every-channel) ipxe-qemu netboot;
+  inherit (ipxe-qemu.boot.userNet) bootFile;
+in
+{
+  inherit (system) failed;
+  ipxe = netboot.ipxe.package.system;
+  biosIsOfThat = netboot.ipxe.biosFile == "${netboot.ipxe.package}/undionly.kpxe";
+  qemu = ipxe-qemu.package.pname;
+  inherit (ipxe-qemu) cpu enableKvm machine;
+  bootFile = if bootFile == null then null else baseNameOf bootFile;
+}
