@@ -74,8 +74,8 @@ def test_the_units_say_how_they_are_kept_running(variants: Variants) -> None:
         assert {"Type=notify", "Restart=always", "RestartSec=5", "WatchdogSec=60"} <= set(unit)
         assert "StartLimitIntervalSec=0" in unit
     assert {"Type=oneshot", "RemainAfterExit=true", "PrivateNetwork=true"} <= set(ipxe)
-    assert {"Type=oneshot", "Restart=on-failure", "RestartSec=15", "RestartMaxDelaySec=600"} <= set(stage)
-    assert "TimeoutStartSec=12h" in stage
+    assert {"Type=exec", "Restart=on-failure", "RestartSec=15", "RestartMaxDelaySec=600"} <= set(stage)
+    assert "RuntimeMaxSec=12h" in stage
     # A timer starts nothing that is active.
     assert "RemainAfterExit=true" not in stage
 
