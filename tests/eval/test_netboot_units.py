@@ -73,6 +73,8 @@ def test_the_units_say_how_they_are_kept_running(variants: Variants) -> None:
     for unit in (serve, dnsmasq):
         assert {"Type=notify", "Restart=always", "RestartSec=5", "WatchdogSec=60"} <= set(unit)
         assert "StartLimitIntervalSec=0" in unit
+        # Who boots is served until a switch has done all else.
+        assert "X-StopIfChanged=false" in unit
     assert {"Type=oneshot", "RemainAfterExit=true", "PrivateNetwork=true"} <= set(ipxe)
     assert {"Type=exec", "Restart=on-failure", "RestartSec=15", "RestartMaxDelaySec=600"} <= set(stage)
     assert "RuntimeMaxSec=12h" in stage
