@@ -29,6 +29,19 @@ in
   options.services.every-channel.ipxe-qemu = {
     enable = lib.mkEnableOption "a persistent QEMU guest that boots over iPXE";
 
+    restartIfChanged = mkOption {
+      type = types.bool;
+      default = false;
+      example = true;
+      description = ''
+        Whether a switch of this host to another configuration restarts the guest, where that has changed the guest's
+        settings or programs: an update of this host's packages is such a change. False leaves the guest running as it
+        was started, and the switch says so (`NOT restarting`); it takes up what has changed once it is restarted, by
+        `systemctl restart every-channel-ipxe-qemu` or with the host. On a system without NixOS, `ectools service install`
+        restarts what has changed.
+      '';
+    };
+
     package = mkOption {
       type = types.package;
       default = pkgs.qemu_kvm;
@@ -325,7 +338,8 @@ in
           example = "ecguest1";
           description = ''
             Name of the macvtap link, at most 15 bytes. It is made at start and removed at the end; a link of that name
-            that was not made for this guest is left alone, and the start fails.
+            that was not made for this guest is left alone, and the start fails. It has the guest's hardware address, and
+            none of IPv4 or IPv6: dhcpcd, NetworkManager and systemd-networkd of a NixOS leave it alone.
           '';
         };
 

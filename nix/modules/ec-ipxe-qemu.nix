@@ -15,7 +15,10 @@ let
   runner = lib.getExe' config.services.every-channel.toolsPackage unit;
 
   settings = (pkgs.formats.json { }).generate "${unit}-unchecked.json" (
-    builtins.removeAttrs cfg [ "enable" ]
+    builtins.removeAttrs cfg [
+      "enable"
+      "restartIfChanged"
+    ]
   );
   checkedSettings = pkgs.runCommand "${unit}.json" { } ''
     ${runner} --check --config ${settings}
@@ -33,6 +36,7 @@ let
 
   systemd = import ./systemd.nix { inherit lib; };
 
+  link = cfg.lan.macvtap.name;
   isFiltered = cfg.boot.userNet.hostLoopback == "boot-server";
 in
 {
@@ -69,6 +73,17 @@ in
     users = (import ./units.nix { inherit lib; }).users "ipxe-qemu";
 
     boot.kernelModules = lib.mkIf cfg.lan.enable [ "macvtap" ];
+
+    # The link has the guest's MAC, and its addresses are the guest's to ask for. Whoever manages this host's interfaces
+    # takes on what comes up by itself, or what matches "e*".
+    networking = lib.mkIf cfg.lan.enable {
+      dhcpcd.denyInterfaces = [ link ];
+      networkmanager.unmanaged = [ "interface-name:${link}" ];
+    };
+    systemd.network.networks."05-${unit}" = lib.mkIf cfg.lan.enable {
+      matchConfig.Name = link;
+      linkConfig.Unmanaged = true;
+    };
 
     systemd.tmpfiles.settings."10-${unit}" = directories.rules;
 

@@ -27,6 +27,19 @@ in
   lanUnit = host.config.systemd.units."every-channel-ipxe-qemu-lan.service".unit;
   filterUnit = host.config.systemd.units."every-channel-ipxe-qemu-loopback.service".unit;
   settings = host.config.environment.etc."every-channel/ipxe-qemu.json".source;
+  links = {
+    dhcpcd = host.config.networking.dhcpcd.denyInterfaces;
+    networkmanager = host.config.networking.networkmanager.unmanaged;
+    networkd = builtins.mapAttrs (_: network: {
+      name = network.matchConfig.Name;
+      unmanaged = network.linkConfig.Unmanaged or false;
+    }) (flake.lib.filterAttrs (name: _: flake.lib.hasInfix "every-channel" name) host.config.systemd.network.networks);
+  };
+  restarts = builtins.mapAttrs (_: service: service.restartIfChanged) (
+    flake.lib.filterAttrs (
+      name: _: flake.lib.hasPrefix "every-channel-ipxe-qemu" name
+    ) host.config.systemd.services
+  );
   units = builtins.attrNames host.config.systemd.services;
   tmpfiles = host.config.systemd.tmpfiles.settings."10-every-channel-ipxe-qemu" or { };
   tmpfilesPackage = builtins.head (

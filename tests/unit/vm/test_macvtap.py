@@ -113,6 +113,11 @@ class Kernel:
             self._fail("alias")
             self.calls.append(("alias", name))
             self.links[name].alias = fields["ifalias"]
+        elif "IFLA_AF_SPEC" in fields:
+            self._fail("addresses")
+            ((family, mode),) = fields["IFLA_AF_SPEC"]["attrs"]
+            assert (family, mode["attrs"]) == ("AF_INET6", [["IFLA_INET6_ADDR_GEN_MODE", 1]])
+            self.calls.append(("no addresses", name))
         else:
             assert fields["state"] == "up"
             self._fail("up")
@@ -173,7 +178,8 @@ def test_a_link_is_made_marked_opened_and_removed(kernel: Kernel, settings: Gues
         }
         assert kernel.permitted == {Capability.NET_ADMIN}
         assert kernel.in_force == []
-    assert kernel.calls == [("add", "ec0"), ("alias", "ec0"), ("up", "ec0"), ("del", "ec0")]
+    does = ["add", "alias", "no addresses", "up", "del"]
+    assert kernel.calls == [(each, "ec0") for each in does]
     assert "ec0" not in kernel.links
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(tap.fd)
@@ -195,6 +201,12 @@ def test_in_passthru_the_address_is_the_interfaces(
     with hold_macvtap(of(settings), settings) as tap:
         assert "address" not in kernel.links["ec0"].made
         assert tap.mac == "02:aa:00:00:00:02"
+
+
+def test_a_host_without_ipv6_has_no_addresses_to_leave(kernel: Kernel, settings: GuestSettings) -> None:
+    kernel.fails["addresses"] = errno.EAFNOSUPPORT
+    with hold_macvtap(of(settings), settings):
+        assert kernel.calls[-1] == ("up", "ec0")
 
 
 def test_a_link_that_a_killed_runner_left_is_made_anew(kernel: Kernel, settings: GuestSettings) -> None:
