@@ -36,7 +36,7 @@ in
     example = "/dev/disk/by-partlabel/ec-store-cache";
     description = ''
       A disk or partition, of no other use, that keeps the image which stage 1 fetches
-      ({option}`services.every-channel.runner.store` is `http`). Each boot finds there what it has already, holds it against
+      ({option}`services.every-channel.runner.store` is `http`; without the runner profile too). Each boot finds there what it has already, holds it against
       the SHA-256 of each piece in the initrd, and fetches what has changed alone. The store is read from the disk then, and
       takes no memory.
 
