@@ -42,6 +42,7 @@ in
 {
   imports = [
     ./tools.nix
+    ./ec-ipxe-qemu-lan-options.nix
     ./ec-ipxe-qemu-options.nix
   ];
 
