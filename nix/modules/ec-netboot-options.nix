@@ -159,8 +159,9 @@ in
       example = 32768;
       description = ''
         Machines of its networks that this host may know the hardware addresses of: one more can be sent nothing. It is the
-        sysctl `net.ipv4.neigh.default.gc_thresh3`, which the module sets, with `gc_thresh2` at half of it, unless something
-        else does. Null leaves them as they are: Linux's own are 1024 and 512, for all interfaces and containers together.
+        sysctl `net.ipv4.neigh.default.gc_thresh3`, which the module sets unless something else does, with `gc_thresh2` at
+        half of what it is in the end. Null leaves them as they are: Linux's own are 1024 and 512, for all interfaces and
+        containers together.
       '';
     };
 
