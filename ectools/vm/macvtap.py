@@ -258,7 +258,7 @@ def _add(netlink: Any, macvtap: Macvtap, *, lower: int, mac: str | None, mark: s
 
 
 def _leave_addresses_to_guest(netlink: Any, index: int) -> None:
-    """Have the host take no IPv6 address on the link: by the MAC, which both have, it would be the guest's."""
+    """Have the host take no IPv6 address on the link: by the MAC, it would be the guest's."""
     from pyroute2 import NetlinkError
 
     try:

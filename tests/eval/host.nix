@@ -19,6 +19,8 @@ let
       (builtins.fromJSON config)
     ];
   };
+
+  ours = flake.lib.filterAttrs (name: _: flake.lib.hasInfix "every-channel-ipxe-qemu" name);
 in
 {
   inherit (host) config;
@@ -33,12 +35,10 @@ in
     networkd = builtins.mapAttrs (_: network: {
       name = network.matchConfig.Name;
       unmanaged = network.linkConfig.Unmanaged or false;
-    }) (flake.lib.filterAttrs (name: _: flake.lib.hasInfix "every-channel" name) host.config.systemd.network.networks);
+    }) (ours host.config.systemd.network.networks);
   };
   restarts = builtins.mapAttrs (_: service: service.restartIfChanged) (
-    flake.lib.filterAttrs (
-      name: _: flake.lib.hasPrefix "every-channel-ipxe-qemu" name
-    ) host.config.systemd.services
+    ours host.config.systemd.services
   );
   units = builtins.attrNames host.config.systemd.services;
   tmpfiles = host.config.systemd.tmpfiles.settings."10-every-channel-ipxe-qemu" or { };

@@ -32,9 +32,9 @@ def find_modules() -> dict[str, str]:
             module = block if block.startswith("{") else f"{{\n{block}}}\n"
             bases = [text for start, text in BASES.items() if block.startswith(start)]
             base = f"{{ services.every-channel = {{ {' '.join(bases)} }}; }}"
-            modules = f"import {ROOT}/nix/nixos-modules.nix"
+            ours = f"import {ROOT}/nix/nixos-modules.nix"
             found[f"{document.stem}-{number}"] = (
-                f"let inputs.every-channel.nixosModules = {modules}; in\n{{ imports = [ {base} ({module}) ]; }}\n"
+                f"let inputs.every-channel.nixosModules = {ours}; in {{ imports = [ {base} ({module}) ]; }}"
             )
     return found
 

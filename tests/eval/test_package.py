@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_changed_sentence_of_the_readme_restarts_nothing(
     nixpkgs: Path, nix_env: Mapping[str, str], tmp_path: Path
 ) -> None:
-    """Units name the package by its path in the store, so that a package that is another one restarts them."""
+    """Units name the package by its path in the store, so that another package restarts them."""
     tree = tmp_path / "tree"
     for name in ("docs/man", "ectools", "nix", "pynix_eval_shim", "schemas"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))

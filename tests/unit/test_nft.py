@@ -120,7 +120,12 @@ def test_counters_are_read_by_their_names(program: Nft) -> None:
 
 def test_a_table_is_there_by_its_name(program: Nft) -> None:
     program.stdout = json.dumps(
-        {"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"family": "ip", "name": "a", "handle": 1}}]}
+        {
+            "nftables": [
+                {"metainfo": {"version": "1.0.6"}},
+                {"table": {"family": "ip", "name": "a", "handle": 1}},
+            ]
+        }
     )
     assert nft.has_table("/sbin/nft", "ip", "a")
     assert not nft.has_table("/sbin/nft", "ip", "b")

@@ -132,8 +132,8 @@ class TransferTable:
 
     @classmethod
     def of_unit(cls) -> TransferTable:
-        """The unit's, loaded and removed by its service manager: its counter is read where that may be, and it
-        is loaded again where somebody has taken it away.
+        """The unit's, loaded and removed by its service manager. Where that may be, its counter is read,
+        and it is loaded again if somebody has taken it away.
         """
         table = _UnitTable(UNIT_TABLE)
         table._program = find_nft() if has_capability(Capability.NET_ADMIN) else None

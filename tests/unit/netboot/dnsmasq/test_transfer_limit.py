@@ -163,7 +163,9 @@ def test_refusals_are_counted_since_the_last_time(world: World, table: TransferT
 
 
 @pytest.mark.parametrize("make", [lambda: TransferTable.of_program(SHARE.address), TransferTable.of_unit])
-def test_one_that_somebody_has_flushed_is_loaded_again(world: World, make: Callable[[], TransferTable]) -> None:
+def test_one_that_somebody_has_flushed_is_loaded_again(
+    world: World, make: Callable[[], TransferTable]
+) -> None:
     table = make()
     table.load(SHARE)
     world.applied.clear()
