@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyroute2
 import pytest
+from support.needs import give_up, require_root, require_tool
 
 from ectools.capabilities import Capability
 from ectools.errors import InputError
@@ -396,3 +399,39 @@ def test_a_mark_of_255_bytes_is_too_long_for_an_alias() -> None:
     assert build_mark(fits) == f"{prefix}{fits.name}"
     assert len(build_mark(fits).encode()) == 254
     assert len(build_mark(not_quite)) < 100
+
+
+_ADDRESSES = """
+import subprocess
+from types import SimpleNamespace
+from pyroute2 import IPRoute
+from ectools.vm.macvtap import MacvtapMode, _add
+
+def ip(arguments):
+    return subprocess.run(["ip", *arguments.split()], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+ip("link add lower type veth peer other")
+ip("link set lower up")
+ip("link set other up")
+ip("link add link lower name plain type macvtap mode bridge")
+ip("link set plain up")
+with IPRoute() as netlink:
+    (lower,) = netlink.link_lookup(ifname="lower")
+    settings = SimpleNamespace(name="ours", mode=MacvtapMode.BRIDGE)
+    _add(netlink, settings, lower=lower, mac="02:ec:00:00:00:01", mark="mark")
+for name in ("plain", "ours"):
+    print(name, "fe80" in ip(f"-6 address show dev {name}"))
+"""
+
+
+@pytest.mark.netns
+def test_the_kernel_gives_the_host_no_address_on_it() -> None:
+    require_root("a link is made in a network namespace")
+    require_tool("unshare", "install util-linux")
+    argv = ["unshare", "--net", sys.executable, "-c", _ADDRESSES]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if "Unknown device type" in done.stderr or "Operation not supported" in done.stderr:
+        give_up("this kernel has no macvtap")
+    assert done.returncode == 0, done.stderr
+    # Where the kernel has IPv6, a link has an address of its own accord.
+    assert done.stdout.split() == ["plain", str(Path("/proc/net/if_inet6").exists()), "ours", "False"]
