@@ -58,11 +58,6 @@ python3Packages.buildPythonApplication {
   src =
     if builtins.pathExists (builtins.unsafeDiscardStringContext "${source}") then source else ../.;
 
-  # The package's metadata has it, which nothing reads here.
-  postPatch = ''
-    [ -e README.md ] || touch README.md
-  '';
-
   build-system = [ python3Packages.hatchling ];
   dependencies =
     with python3Packages;

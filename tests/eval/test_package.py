@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,10 @@ import pytest
 pytestmark = pytest.mark.nix
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_the_package_builds_without_the_readme() -> None:
+    assert "readme" not in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def test_a_changed_sentence_of_the_readme_restarts_nothing(
