@@ -2,6 +2,7 @@
 {
   config,
   lib,
+  options,
   pkgs,
   ...
 }:
@@ -66,7 +67,12 @@ in
     }
     {
       assertion =
-        isEnabled "ipxe-qemu" && isEnabled "netboot" && guestServer.enable && guestServer.port != 0
+        isEnabled "ipxe-qemu"
+        && isEnabled "netboot"
+        # Where it is not, that is said by an assertion of its own.
+        && options.services.every-channel.netboot.listenIP.isDefined
+        && guestServer.enable
+        && guestServer.port != 0
         -> taken == [ ];
       message =
         "${path}.ipxe-qemu.boot.http listens where netboot.${lib.concatStringsSep " and " taken} does: "
