@@ -10,13 +10,15 @@ import json
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools.capabilities import Capability, handed_on
 from ectools.processes import ProcessError, run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+_T = TypeVar("_T")
 
 NFT = "nft"
 _SECONDS = 30.0
@@ -52,15 +54,32 @@ def apply(program: str, transaction: str) -> None:
         run([program, "-f", "-"], stdin=transaction, timeout=_SECONDS)
 
 
+def has_table(program: str, family: str, name: str) -> bool:
+    """Whether there is such a table. Raises ProcessError."""
+    return name in _list(program, ["tables", family], lambda entry: {entry["table"]["name"]: None})
+
+
 def read_counters(program: str, family: str, name: str) -> Mapping[str, int]:
     """The packets that each named counter of the table has counted. Raises ProcessError."""
-    argv = [program, "--json", "list", "counters", "table", family, name]
+
+    def read(entry: Any) -> dict[str, int]:
+        return {entry["counter"]["name"]: int(entry["counter"]["packets"])}
+
+    return _list(program, ["counters", "table", family, name], read)
+
+
+def _list(program: str, what: list[str], read: Callable[[Any], dict[str, _T]]) -> dict[str, _T]:
+    """What ``read`` makes of each object that nft lists, with CAP_NET_ADMIN handed on as ``apply`` has it."""
+    argv = [program, "--json", "list", *what]
     with handed_on(Capability.NET_ADMIN):
         answer = run(argv, timeout=_SECONDS).stdout
+    found: dict[str, _T] = {}
     try:
-        found = [entry["counter"] for entry in json.loads(answer)["nftables"] if "counter" in entry]
-        return {each["name"]: int(each["packets"]) for each in found}
+        for entry in json.loads(answer)["nftables"]:
+            if "metainfo" not in entry:
+                found |= read(entry)
     except (ValueError, KeyError, TypeError) as error:
         raise ProcessError(
-            f"nft's list of counters cannot be read: {error}", argv=argv, stdout=answer
+            f"nft's list of {what[0]} cannot be read: {error}", argv=argv, stdout=answer
         ) from error
+    return found

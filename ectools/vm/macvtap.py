@@ -38,6 +38,7 @@ _log = log.Log(__name__)
 _MARK = "every-channel-ipxe-qemu"
 _ALIAS_BYTES = 255  # IFALIASZ, with its NUL
 _IFF_UP = 1  # <linux/if.h>
+_NO_ADDRESS = {"attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", 1]]}]]}  # <linux/if_link.h>
 _TUNGETIFF, _IFREQ_BYTES = 0x800454D2, 40  # <linux/if_tun.h>
 _NODE_SECONDS = 10.0
 # Device nodes are named by the link's index, which another network namespace may use too; a new link has a
@@ -247,12 +248,24 @@ def _add(netlink: Any, macvtap: Macvtap, *, lower: int, mac: str | None, mark: s
     try:
         # The kernel takes no alias for a link that is being made.
         netlink.link("set", index=index, ifalias=mark)
+        _leave_addresses_to_guest(netlink, index)
         netlink.link("set", index=index, state="up")
     except BaseException:
         netlink.link("del", index=index)
         raise
     (link,) = netlink.get_links(index)
     return index, str(link.get_attr("IFLA_ADDRESS"))
+
+
+def _leave_addresses_to_guest(netlink: Any, index: int) -> None:
+    """Have the host take no IPv6 address on the link: by the MAC, it would be the guest's."""
+    from pyroute2 import NetlinkError
+
+    try:
+        netlink.link("set", index=index, IFLA_AF_SPEC=_NO_ADDRESS)
+    except NetlinkError as error:
+        if error.code != errno.EAFNOSUPPORT:  # a host without IPv6
+            raise
 
 
 class _NodeTakenError(MacvtapError):

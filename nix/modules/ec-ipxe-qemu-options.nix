@@ -31,6 +31,19 @@ in
   options.services.every-channel.ipxe-qemu = {
     enable = lib.mkEnableOption "a persistent QEMU guest that boots over iPXE";
 
+    restartIfChanged = mkOption {
+      type = types.bool;
+      default = false;
+      example = true;
+      description = ''
+        Whether a switch of this host to another configuration restarts the guest, where that has changed the guest's
+        settings or programs: an update of this host's packages is such a change. False leaves the guest running as it
+        was started, and the switch says so (`NOT restarting`); it takes up what has changed once it is restarted, by
+        `systemctl restart every-channel-ipxe-qemu` or with the host. On a system without NixOS, `ectools service install`
+        restarts what has changed.
+      '';
+    };
+
     package = mkOption {
       type = types.package;
       default = if isx86_64 then pkgs.qemu_kvm else pkgs.qemu;
@@ -296,62 +309,6 @@ in
             `all`: every service that listens there, as QEMU's user-mode network has it by itself.
 
             Neither limits what the guest reaches elsewhere, this host's other addresses included.
-          '';
-        };
-      };
-    };
-
-    lan = {
-      enable = lib.mkEnableOption "a second NIC on a real LAN, through macvtap";
-
-      model = mkOption {
-        type = types.str;
-        default = "virtio-net-pci";
-        example = "e1000e";
-        description = "Device model of the LAN NIC, as QEMU's `-device` takes it.";
-      };
-
-      macvtap = {
-        interface = mkOption {
-          type = types.nullOr types.str;
-          default = null;
-          example = "enp3s0";
-          description = ''
-            The host's interface on that LAN. Host and guest cannot reach each other over it: that is how macvtap
-            works, in every mode.
-          '';
-        };
-
-        name = mkOption {
-          type = types.str;
-          default = "ecqemu0";
-          example = "ecguest1";
-          description = ''
-            Name of the macvtap link, at most 15 bytes. It is made at start and removed at the end; a link of that name
-            that was not made for this guest is left alone, and the start fails.
-          '';
-        };
-
-        mode = mkOption {
-          type = types.enum [
-            "private"
-            "vepa"
-            "bridge"
-            "passthru"
-            "source"
-          ];
-          default = "bridge";
-          description = "Mode of the macvtap link, as ip-link(8) describes it.";
-        };
-
-        macAddress = mkOption {
-          type = types.nullOr (types.strMatching "[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}");
-          default = null;
-          example = "02:ec:00:00:00:01";
-          description = ''
-            Hardware address of the link and of the guest's LAN NIC. Null derives one from this machine's
-            identity, the guest's name and its state directory, so that it stays the same from start to start. In the mode
-            `passthru` the link has its interface's own address, and this is not used.
           '';
         };
       };

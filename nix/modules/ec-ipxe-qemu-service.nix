@@ -54,7 +54,10 @@ let
     tasks = cfg.vcpus + 256;
   };
 
-  units = (import ./units.nix { inherit lib; }).services "ipxe-qemu" facts;
+  # The three together: the guest runs beside the link and the filter that it was started with.
+  units = lib.mapAttrs (_: service: service // { inherit (cfg) restartIfChanged; }) (
+    (import ./units.nix { inherit lib; }).services "ipxe-qemu" facts
+  );
   guest = units.${unit};
 in
 units

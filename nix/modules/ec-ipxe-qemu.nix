@@ -15,7 +15,10 @@ let
   runner = lib.getExe' config.services.every-channel.toolsPackage unit;
 
   settings = (pkgs.formats.json { }).generate "${unit}-unchecked.json" (
-    builtins.removeAttrs cfg [ "enable" ]
+    builtins.removeAttrs cfg [
+      "enable"
+      "restartIfChanged"
+    ]
   );
   buildTools = import ./build-tools.nix { inherit config pkgs; };
   checkedSettings = pkgs.runCommand "${unit}.json" { } ''
@@ -34,11 +37,13 @@ let
 
   systemd = import ./systemd.nix { inherit lib; };
 
+  link = cfg.lan.macvtap.name;
   isFiltered = cfg.boot.userNet.hostLoopback == "boot-server";
 in
 {
   imports = [
     ./tools.nix
+    ./ec-ipxe-qemu-lan-options.nix
     ./ec-ipxe-qemu-options.nix
   ];
 
@@ -75,6 +80,17 @@ in
     users = (import ./units.nix { inherit lib; }).users "ipxe-qemu";
 
     boot.kernelModules = lib.mkIf cfg.lan.enable [ "macvtap" ];
+
+    # The link has the guest's MAC, and its addresses are the guest's to ask for. Whoever manages this host's interfaces
+    # takes on what comes up by itself, or what matches "e*".
+    networking = lib.mkIf cfg.lan.enable {
+      dhcpcd.denyInterfaces = [ link ];
+      networkmanager.unmanaged = [ "interface-name:${link}" ];
+    };
+    systemd.network.networks."05-${unit}" = lib.mkIf cfg.lan.enable {
+      matchConfig.Name = link;
+      linkConfig.Unmanaged = true;
+    };
 
     systemd.tmpfiles.settings."10-${unit}" = directories.rules;
 

@@ -167,11 +167,12 @@ in
   {
     assertion = cfg.fleet.allowedHosts != [ ] -> cfg.fleet.listen != null;
     message = "${path}.fleet.listen must be set when fleet.allowedHosts is: nothing is asked for by a name";
-    }
-    {
+  }
+  {
     assertion =
       cfg.fleet.stateCredentialsFile != null || cfg.fleet.stateCaFile != null -> cfg.fleet.state != null;
-    message = "${path}.fleet.state must be set when fleet.stateCredentialsFile or fleet.stateCaFile is set: "
+    message =
+      "${path}.fleet.state must be set when fleet.stateCredentialsFile or fleet.stateCaFile is set: "
       + "there is no server to use them with";
   }
   (refuseStorePath "${path}.chainTokenFile" cfg.chainTokenFile)

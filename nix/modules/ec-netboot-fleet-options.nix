@@ -298,7 +298,8 @@ in
         Address and port at which the boot server shows its fleet (a page, and JSON below `/api/v1/`), `/healthz` and
         `/metrics` (for Prometheus), however many clients want something of it: a listener of its own. Who reaches it
         may look, so it should be off the clients' network; the firewall is not opened for it. Where the address cannot
-        be had, nodes boot all the same, and a warning says so. Null means none.
+        be had, nodes boot all the same, and a warning says so; a Prometheus on this host has the same port as its default.
+        Null means none.
       '';
     };
 

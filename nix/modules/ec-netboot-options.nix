@@ -159,8 +159,9 @@ in
       example = 32768;
       description = ''
         Machines of its networks that this host may know the hardware addresses of: one more can be sent nothing. It is the
-        sysctl `net.ipv4.neigh.default.gc_thresh3`, which the module sets, with `gc_thresh2` at half of it, unless something
-        else does. Null leaves them as they are: Linux's own are 1024 and 512, for all interfaces and containers together.
+        sysctl `net.ipv4.neigh.default.gc_thresh3`, which the module sets unless something else does, with `gc_thresh2` at
+        half of what it is in the end. Null leaves them as they are: Linux's own are 1024 and 512, for all interfaces and
+        containers together.
       '';
     };
 
@@ -386,7 +387,8 @@ in
         description = ''
           When to look for a newer release, as systemd.time(7) writes calendar events. Null means at boot, when the system
           is switched to another configuration, and by `systemctl start every-channel-netboot-stage`; a calendar event
-          comes on top of these.
+          comes on top of these. None of them waits for the download: `systemctl start --wait` does, until one attempt has
+          ended well.
         '';
       };
     };

@@ -153,6 +153,8 @@ let
       environment = proxyVariables;
     };
     ${unit} = {
+      # It serves until the switch has done all else, and is then away for no longer than a restart takes.
+      stopIfChanged = false;
       restartTriggers = [
         (builtins.toJSON (
           lib.getAttrs fixed settings // { fleet = lib.getAttrs fixedOfFleet settings.fleet; }
@@ -171,6 +173,7 @@ let
       ];
     };
     "${unit}-dnsmasq" = {
+      stopIfChanged = false;
       restartTriggers = changesOf fixedOfDnsmasq;
       path = [
         pkgs.dnsmasq

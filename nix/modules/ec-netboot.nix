@@ -47,6 +47,44 @@ let
     user = unit;
   };
 
+  # Both have 9090 as their default. What listens on all addresses leaves none of the port.
+  inherit (config.services) prometheus;
+  meetsPrometheus =
+    prometheus.enable
+    && lib.any (address: cfg.fleet.listen == "${address}:${toString prometheus.port}") (
+      if
+        lib.elem prometheus.listenAddress [
+          ""
+          "0.0.0.0"
+          "[::]"
+        ]
+      then
+        lib.optional (cfg.fleet.listen != null) (
+          lib.concatStringsSep ":" (lib.init (lib.splitString ":" cfg.fleet.listen))
+        )
+      else
+        [ prometheus.listenAddress ]
+    );
+
+  neighbours = "net.ipv4.neigh.default.gc_thresh3";
+  keptNeighbours = "net.ipv4.neigh.default.gc_thresh2";
+  # What the host has in the end, which another module may say: a gc_thresh2 above it would count for nothing. From the
+  # definitions, because one value of boot.kernel.sysctl cannot be made of another's.
+  mostNeighbours =
+    let
+      inherit (options.boot.kernel.sysctl) definitionsWithLocations;
+      found = lib.mergeDefinitions [ neighbours ] lib.types.raw (
+        lib.concatMap (
+          definition:
+          lib.optional (definition.value ? ${neighbours}) {
+            inherit (definition) file;
+            value = definition.value.${neighbours};
+          }
+        ) definitionsWithLocations
+      );
+    in
+    if lib.isString found.mergedValue then lib.toIntBase10 found.mergedValue else found.mergedValue;
+
   # networking.fqdn throws where there is no domain.
   isElsewhere =
     name:
@@ -97,6 +135,10 @@ in
       ++ lib.optional (cfg.ipxe.arm64File != null && lacksArm64) (
         "${path}.ipxe.arm64File lets machines in, and release.tarball has nothing for them: "
         + "they will be told so, and boot nothing"
+      )
+      ++ lib.optional meetsPrometheus (
+        "${path}.fleet.listen is where services.prometheus listens, on ${prometheus.listenAddress}: one of the two cannot. "
+        + "Set services.prometheus.port, or ${path}.fleet.listen, to another port"
       );
 
     environment.systemPackages = [ config.services.every-channel.toolsPackage ];
@@ -117,8 +159,8 @@ in
         "net.core.rmem_default" = lib.mkDefault cfg.tftp.receiveBuffer;
       }
       // lib.optionalAttrs (cfg.maxNeighbours != null) {
-        "net.ipv4.neigh.default.gc_thresh2" = lib.mkDefault (cfg.maxNeighbours / 2);
-        "net.ipv4.neigh.default.gc_thresh3" = lib.mkDefault cfg.maxNeighbours;
+        ${keptNeighbours} = lib.mkDefault (if mostNeighbours == null then null else mostNeighbours / 2);
+        ${neighbours} = lib.mkDefault cfg.maxNeighbours;
       };
 
     networking.firewall = lib.mkIf cfg.openFirewall (

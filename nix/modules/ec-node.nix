@@ -41,7 +41,7 @@ in
 
     package = mkOption {
       type = types.package;
-      example = lib.literalExpression "inputs.ec-node.packages.\${pkgs.system}.default";
+      example = lib.literalExpression "inputs.ec-node.packages.\${pkgs.stdenv.hostPlatform.system}.default";
       description = "The package that brings the daemon. It is not part of this repository, so there is no default.";
     };
 

@@ -10,7 +10,12 @@ let
   enabled = config.services.every-channel.runner.enable && cfg.enable;
   unit = "every-channel-follow";
 
-  inherit (import ./systemd.nix { inherit lib; }) plain quoted sandbox unitName;
+  inherit (import ./systemd.nix { inherit lib; })
+    plain
+    quoted
+    sandbox
+    unitName
+    ;
   inherit (lib) mkOption types;
 
   path = "services.every-channel.runner.follow";
@@ -147,7 +152,11 @@ in
         message = "${path}: with signature set and kexec off this machine never boots again: set ${path}.kexec, or ${path}.signature.reboot, which proves nothing";
       }
       {
-        assertion = isSigned -> lib.all (file: builtins.match ".*[[:space:]].*" (toString file) == null) cfg.signature.publicKeyFiles;
+        assertion =
+          isSigned
+          -> lib.all (
+            file: builtins.match ".*[[:space:]].*" (toString file) == null
+          ) cfg.signature.publicKeyFiles;
         message = "${path}.signature.publicKeyFiles: a file's name must have no blanks";
       }
       {

@@ -36,9 +36,9 @@ in
     example = "/dev/disk/by-partlabel/ec-store-cache";
     description = ''
       A disk or partition, of no other use, that keeps the image which stage 1 fetches
-      ({option}`services.every-channel.runner.store` is `http`). Each boot finds there what it has already, holds it against
-      the SHA-256 of each piece in the initrd, and fetches what has changed alone. The store is read from the disk then, and
-      takes no memory.
+      ({option}`services.every-channel.runner.store` is `http`; without the runner profile too). Each boot finds there what it
+      has already, holds it against the SHA-256 of each piece in the initrd, and fetches what has changed alone. The store is
+      read from the disk then, and takes no memory.
 
       It has to have room for the image twice, and 8 MiB. It is written to only where its first MiB is empty, or
       has nothing but what comes from here. Without it, or room on it, the image goes into memory. Its driver has to be in stage 1

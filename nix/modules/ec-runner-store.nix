@@ -47,7 +47,8 @@ in
 
       It takes a stage 1 with systemd, with drivers of the machines' network cards
       ({option}`services.every-channel.report.initrd.kernelModules`), and an address by DHCP. It is about systems with
-      nixpkgs' {file}`installer/netboot/netboot.nix` alone.
+      nixpkgs' {file}`installer/netboot/netboot.nix` alone, and about those without the runner profile too
+      ({option}`services.every-channel.runner.enable`), such as the publisher's.
     '';
   };
 

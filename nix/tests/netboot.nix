@@ -193,7 +193,8 @@ in
       with subtest("a release that is staged is served at once, by the server that runs"):
           invocation = show("InvocationID")
           switch(boot, "next")
-          boot.succeed("grep --quiet ec.mark=second ${stateDir}/current/netboot.ipxe")
+          # A switch does not wait for what it stages.
+          boot.wait_until_succeeds("grep --quiet ec.mark=second ${stateDir}/current/netboot.ipxe", timeout=300)
           boot.succeed("grep --quiet ec.mark=first ${stateDir}/previous/netboot.ipxe")
           router.succeed(f"curl --fail --silent --header 'X-Boot-Token: ${token}' {url} | grep ec.mark=second")
           assert show("InvocationID") == invocation

@@ -153,6 +153,20 @@ def test_booted_again_it_serves(host: Host) -> None:
     assert f"{UNIT}-stage.timer" in timers
 
 
+def test_nothing_waits_for_a_staging_that_hangs(host: Host) -> None:
+    """Neither a boot, nor a switch of a NixOS, which starts the target that wants it."""
+    machine, stage = host.machine, f"{UNIT}-stage.service"
+    drop_in = f"/run/systemd/system/{stage}.d"
+    machine.write(f"{drop_in}/hangs.conf", "[Service]\nExecStart=\nExecStart=/bin/sleep 1h\n")
+    machine.run("systemctl", "daemon-reload")
+    machine.wait_ended(stage)
+    machine.run("timeout", "60", "systemctl", "start", "multi-user.target")
+    assert machine.show(stage, "ActiveState", "SubState") == {"ActiveState": "active", "SubState": "running"}
+    machine.run("systemctl", "stop", stage)
+    machine.run("rm", "-r", drop_in)
+    machine.run("systemctl", "daemon-reload")
+
+
 def test_changed_settings_are_taken_up_and_a_drop_in_stays(host: Host) -> None:
     drop_in = f"{SYSTEM}/{UNIT}.service.d/mine.conf"
     host.machine.write(drop_in, "[Service]\nEnvironment=MINE=1\n")

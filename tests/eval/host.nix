@@ -19,6 +19,8 @@ let
       (builtins.fromJSON config)
     ];
   };
+
+  ours = flake.lib.filterAttrs (name: _: flake.lib.hasInfix "every-channel-ipxe-qemu" name);
 in
 {
   inherit (host) config;
@@ -27,6 +29,17 @@ in
   lanUnit = host.config.systemd.units."every-channel-ipxe-qemu-lan.service".unit;
   filterUnit = host.config.systemd.units."every-channel-ipxe-qemu-loopback.service".unit;
   settings = host.config.environment.etc."every-channel/ipxe-qemu.json".source;
+  links = {
+    dhcpcd = host.config.networking.dhcpcd.denyInterfaces;
+    networkmanager = host.config.networking.networkmanager.unmanaged;
+    networkd = builtins.mapAttrs (_: network: {
+      name = network.matchConfig.Name;
+      unmanaged = network.linkConfig.Unmanaged or false;
+    }) (ours host.config.systemd.network.networks);
+  };
+  restarts = builtins.mapAttrs (_: service: service.restartIfChanged) (
+    ours host.config.systemd.services
+  );
   units = builtins.attrNames host.config.systemd.services;
   tmpfiles = host.config.systemd.tmpfiles.settings."10-every-channel-ipxe-qemu" or { };
   tmpfilesPackage = builtins.head (

@@ -167,6 +167,18 @@ def test_the_link_to_the_lan_is_made_anew_at_each_start_of_the_guest(build_host:
     assert {f"PartOf={UNIT}.service", f"Before={UNIT}.service", "StartLimitIntervalSec=0"} <= set(lines)
 
 
+def test_this_host_asks_for_no_address_on_the_guests_link(evaluate_host: Any) -> None:
+    found = evaluate_host("links", LAN)
+    assert "ecqemu0" in found["dhcpcd"]
+    assert "interface-name:ecqemu0" in found["networkmanager"]
+    (name,) = found["networkd"]
+    # The first by name counts; nixpkgs' own begin with 40 and 99.
+    assert name < "10"
+    assert found["networkd"][name] == {"name": "ecqemu0", "unmanaged": True}
+    without = evaluate_host("links", ROOT)
+    assert "ecqemu0" not in str(without), without
+
+
 @pytest.mark.parametrize(
     ("options", "memory", "tasks"),
     [
@@ -187,12 +199,20 @@ def test_more_memory_changes_the_settings_but_not_the_boot_file(evaluate_host: A
     assert small["boot"]["userNet"]["bootFile"] == large["boot"]["userNet"]["bootFile"]
 
 
-def test_the_settings_file_holds_every_option_but_enable(
+def test_a_switch_leaves_the_guest_its_link_and_its_filter_as_they_are(evaluate_host: Any) -> None:
+    for options, expected in ((LAN, False), (merge(LAN, {"restartIfChanged": True}), True)):
+        assert evaluate_host("restarts", options) == {
+            f"{UNIT}{part}": expected for part in ("", "-lan", "-loopback")
+        }
+
+
+def test_the_settings_file_holds_every_option_that_the_programs_act_upon(
     build_host: Callable[..., Path], evaluate_host: Any
 ) -> None:
     written = json.loads(build_host("settings", ROOT).read_text())
     options = evaluate_host("config.services.every-channel.ipxe-qemu", ROOT)
-    assert written == {name: value for name, value in options.items() if name != "enable"}
+    acted_upon_by_nixos = ("enable", "restartIfChanged")
+    assert written == {name: value for name, value in options.items() if name not in acted_upon_by_nixos}
 
 
 def test_the_chain_token_comes_as_a_credential_and_stays_out_of_the_boot_file(

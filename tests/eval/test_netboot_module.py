@@ -293,10 +293,13 @@ def test_kernel_settings_are_the_programs_unless_something_else_sets_them(
     own = {"boot": {"kernel": {"sysctl": {buffer: 5000, most: 6000}}}}
     sized = merge(LISTEN, {"tftp": {"receiveBuffer": 4242}, "maxNeighbours": 2001})
     unset = merge(LISTEN, {"tftp": {"receiveBuffer": None}, "maxNeighbours": None})
-    configs = [host(LISTEN), host(sized), host(unset), merge(host(sized), own)]
+    text = {"boot": {"kernel": {"sysctl": {most: "2048"}}}}
+    configs = [host(LISTEN), host(sized), host(unset), merge(host(sized), own), merge(host(LISTEN), text)]
     found = [each["sysctl"] for each in variants.evaluate(["sysctl"], configs)]
     assert found[0] == {buffer: 8388608, kept: 4096, most: 8192}
-    assert found[1:] == [{buffer: 4242, kept: 1000, most: 2001}, {}, {buffer: 5000, kept: 1000, most: 6000}]
+    # Of what the host has, whoever says so: above it, gc_thresh2 would count for nothing.
+    others = [{buffer: 5000, kept: 3000, most: 6000}, {buffer: 8388608, kept: 1024, most: "2048"}]
+    assert found[1:] == [{buffer: 4242, kept: 1000, most: 2001}, {}, *others]
     for options, made in zip((LISTEN, sized, unset), found, strict=False):
         file = tmp_path / "host.json"
         file.write_text(json.dumps(options))
@@ -350,3 +353,33 @@ def test_the_default_name_is_a_warning_unless_it_is_this_host(variants: Variants
     default, here, set_to_address = (found["warnings"] for found in variants.evaluate(["warnings"], hosts))
     assert [text for text in default if ".netboot.hostname is its default, boot.every.channel" in text]
     assert not [text for text in here + set_to_address if "netboot.hostname" in text]
+
+
+def test_two_servers_at_one_address_are_refused_or_warned_of(variants: Variants) -> None:
+    """Each by itself is right; what listens on all addresses leaves none of its port."""
+
+    def add_prometheus(listen: str, **options: Any) -> dict[str, Any]:
+        with_fleet = host({**LISTEN, "fleet": {"listen": listen}})
+        # The placeholder packages of a nixpkgs for evaluation have no promtool.
+        prometheus = {"enable": True, "checkConfig": False, **options}
+        return merge(with_fleet, {"services": {"prometheus": prometheus}})
+
+    def add_guest(http: dict[str, Any], listen: str = "127.0.0.1:9090") -> dict[str, Any]:
+        boot = {"http": {"root": "/srv/netboot", **http}, "chainUrl": "http://a/x"}
+        guest = {"services": {"every-channel": {"ipxe-qemu": {"enable": True, "boot": boot}}}}
+        return merge(host({**LISTEN, "fleet": {"listen": listen}}), guest)
+
+    cases = [
+        (add_prometheus("127.0.0.1:9090"), "fleet.listen is where services.prometheus listens, on 0.0.0.0: "),
+        (add_prometheus("192.0.2.10:9090", listenAddress="192.0.2.10"), "fleet.listen is where "),
+        (add_prometheus("127.0.0.1:9090", listenAddress="192.0.2.10"), None),
+        (add_prometheus("127.0.0.1:9090", port=9095), None),
+        (add_guest({"bindIp": "0.0.0.0"}), "boot.http listens where netboot.httpPort does: set "),
+        (add_guest({"port": 9090}), "boot.http listens where netboot.fleet.listen does: set "),
+        (add_guest({"bindIp": "0.0.0.0", "port": 8081}, "[::1]:8081"), None),
+        (add_guest({}), None),
+    ]
+    found = variants.evaluate(["failed", "warnings"], [config for config, _ in cases])
+    for (config, expected), each in zip(cases, found, strict=True):
+        told = [text for text in each["failed"] + each["warnings"] if " listens" in text]
+        assert [expected is not None and expected in text for text in told] == [True] * bool(expected), config

@@ -36,8 +36,8 @@ def test_the_units_start_in_their_order_and_the_server_waits_for_no_forge(varian
     assert f"After=local-fs.target {UNIT}-ipxe.service network-online.target" in serve
     assert f"Wants={UNIT}-dnsmasq.service {UNIT}-ipxe.service network-online.target" in serve
     assert f"After=local-fs.target {UNIT}.service network-online.target" in stage
-    after = f"local-fs.target systemd-sysctl.service {UNIT}-ipxe.service {UNIT}.service network-online.target"
-    assert f"After={after}" in dnsmasq
+    after = f"local-fs.target systemd-sysctl.service nftables.service {UNIT}-ipxe.service {UNIT}.service"
+    assert f"After={after} network-online.target" in dnsmasq
     assert "Wants=network-online.target" in stage
     assert "After=local-fs.target" in ipxe
     for unit in (serve, ipxe, stage, dnsmasq):
@@ -66,6 +66,11 @@ def test_the_table_that_is_removed_is_the_one_that_is_loaded(variants: Variants)
     assert f"User={UNIT}-dnsmasq" in dnsmasq
     (load,) = [line for line in dnsmasq if line.startswith("ExecStartPre=-+")]
     assert load.endswith(f" --load-limit {UNIT}-dnsmasq")
+    # A firewall that is loaded anew may have removed it.
+    assert "ReloadPropagatedFrom=nftables.service" in dnsmasq
+    again, hang_up = (line for line in dnsmasq if line.startswith("ExecReload="))
+    assert again.partition("=")[2] == load.partition("=")[2]
+    assert hang_up.endswith(" -HUP $MAINPID")
 
 
 def test_the_units_say_how_they_are_kept_running(variants: Variants) -> None:
@@ -73,9 +78,11 @@ def test_the_units_say_how_they_are_kept_running(variants: Variants) -> None:
     for unit in (serve, dnsmasq):
         assert {"Type=notify", "Restart=always", "RestartSec=5", "WatchdogSec=60"} <= set(unit)
         assert "StartLimitIntervalSec=0" in unit
+        # Who boots is served until a switch has done all else.
+        assert "X-StopIfChanged=false" in unit
     assert {"Type=oneshot", "RemainAfterExit=true", "PrivateNetwork=true"} <= set(ipxe)
-    assert {"Type=oneshot", "Restart=on-failure", "RestartSec=15", "RestartMaxDelaySec=600"} <= set(stage)
-    assert "TimeoutStartSec=12h" in stage
+    assert {"Type=exec", "Restart=on-failure", "RestartSec=15", "RestartMaxDelaySec=600"} <= set(stage)
+    assert "RuntimeMaxSec=12h" in stage
     # A timer starts nothing that is active.
     assert "RemainAfterExit=true" not in stage
 

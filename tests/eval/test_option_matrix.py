@@ -42,6 +42,12 @@ FIRES: dict[tuple[str, str], list[str]] = {
     ("ipxe-qemu.boot.http.port", "0"): [
         'ipxe-qemu.boot.http.port must not be 0 unless boot.userNet.hostLoopback is "all"'
     ],
+    ("ipxe-qemu.boot.http.bindIp", '"0.0.0.0"'): [
+        (
+            "ipxe-qemu.boot.http listens where netboot.httpPort does: "
+            "set ipxe-qemu.boot.http.port to another port, or its bindIp to another address of this host"
+        )
+    ],
     ("ipxe-qemu.lan.enable", "true"): ["ipxe-qemu.lan.macvtap.interface must be set when lan.enable is true"],
     ("netboot.proxyDhcp.enable", "true"): [
         "netboot.proxyDhcp.subnet must be set when proxyDhcp.enable is true"

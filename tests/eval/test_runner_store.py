@@ -60,9 +60,11 @@ in {
 }"""
 
 
-def test_stage_1_fetches_it_before_it_is_mounted(nixpkgs: Path) -> None:
+# The publisher's is no runner.
+@pytest.mark.parametrize("name", ["ec-runner-x86_64-netboot", "ec-publisher-x86_64-netboot"])
+def test_stage_1_fetches_it_before_it_is_mounted(nixpkgs: Path, name: str) -> None:
     host = evaluate(
-        installable=f"{ROOT}#nixosConfigurations.ec-runner-x86_64-netboot",
+        installable=f"{ROOT}#nixosConfigurations.{name}",
         apply=EXTENDED.replace("CACHE", "null"),
         override_inputs={"nixpkgs": f"path:{nixpkgs}"},
     )

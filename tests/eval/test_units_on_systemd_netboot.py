@@ -154,6 +154,12 @@ def test_dnsmasqs_unit_follows_the_boot_servers(container: Machine, hosts: Hosts
         unit=dnsmasq,
     )
 
+    # A firewall that is loaded anew takes all tables away, and has the limit loaded after it.
+    container.run("nft", "flush", "ruleset")
+    assert not has_table(container)
+    container.run("systemctl", "reload", "nftables.service")
+    container.wait(lambda: has_table(container), "the limit is loaded again", unit=dnsmasq)
+
     run = container.show(dnsmasq, "InvocationID")
     container.run("systemctl", "restart", CASE.unit)
     container.wait_active(dnsmasq)

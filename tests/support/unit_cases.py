@@ -74,6 +74,7 @@ def _guest_case(*, lan: bool) -> Case:
     unit = "every-channel-ipxe-qemu"
     options = {
         "enable": True,
+        "restartIfChanged": True,
         "memoryMiB": 128,
         "vcpus": 1,
         "disk": {"size": "64M"},
@@ -92,6 +93,8 @@ def _guest_case(*, lan: bool) -> Case:
 
     def serves(machine: Machine) -> bool:
         assert machine.execute(["test", "-e", "/sys/class/net/ecqemu0"]).status == (0 if lan else 1)
+        # By the MAC that both have, the host's would be the guest's.
+        assert not lan or machine.run("ip", "-6", "address", "show", "dev", "ecqemu0") == ""
         return any(
             entry["event"] == "request" and entry["path"] == "/netboot.ipxe"
             for entry in machine.entries(unit, this_run=True)

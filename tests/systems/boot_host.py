@@ -91,9 +91,8 @@ def wait_good(host: NspawnMachine, unit: str) -> None:
     def is_good() -> bool:
         state = host.show(unit, "ActiveState", "Result", "Type")
         assert state["Result"] == "success", host.report(unit)
-        return state["ActiveState"] == "active" or (
-            state["Type"] == "oneshot"
-            and host.show(unit, "ExecMainExitTimestamp")["ExecMainExitTimestamp"] != ""
-        )
+        if state["Type"] == "notify":
+            return state["ActiveState"] == "active"
+        return host.show(unit, "ExecMainExitTimestamp")["ExecMainExitTimestamp"] != ""
 
     host.wait(is_good, f"{unit} has done its work", unit=unit)

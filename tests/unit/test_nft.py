@@ -46,7 +46,7 @@ def test_a_table_is_loaded_twice_read_and_removed_twice_and_others_stay() -> Non
         give_up("nft is not to be found; install nftables")
     source = (
         "import socket, subprocess, sys\n"
-        "from ectools.nft import apply, read_counters, render_load, render_removal\n"
+        "from ectools.nft import apply, has_table, read_counters, render_load, render_removal\n"
         "nft, body, other = sys.argv[1:]\n"
         "apply(nft, other)\n"
         "for _ in range(2):\n"
@@ -54,8 +54,10 @@ def test_a_table_is_loaded_twice_read_and_removed_twice_and_others_stay() -> Non
         "subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)\n"
         "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))\n"
         "assert read_counters(nft, 'ip', 'ours') == {'refused': 1}\n"
+        "assert has_table(nft, 'ip', 'ours')\n"
         "for _ in range(2):\n"
         "    apply(nft, render_removal('ip', 'ours'))\n"
+        "assert not has_table(nft, 'ip', 'ours')\n"
         "tables = subprocess.run([nft, 'list', 'tables'], capture_output=True, text=True, check=True)\n"
         "assert tables.stdout == 'table ip other\\n', tables.stdout\n"
     )
@@ -114,6 +116,23 @@ def test_counters_are_read_by_their_names(program: Nft) -> None:
     ((argv, stdin, _, rights),) = program.runs
     assert argv == ["/sbin/nft", "--json", "list", "counters", "table", "ip", "ours"]
     assert (stdin, rights) == (None, (Capability.NET_ADMIN,))
+
+
+def test_a_table_is_there_by_its_name(program: Nft) -> None:
+    program.stdout = json.dumps(
+        {
+            "nftables": [
+                {"metainfo": {"version": "1.0.6"}},
+                {"table": {"family": "ip", "name": "a", "handle": 1}},
+            ]
+        }
+    )
+    assert nft.has_table("/sbin/nft", "ip", "a")
+    assert not nft.has_table("/sbin/nft", "ip", "b")
+    assert program.runs[0][0] == ["/sbin/nft", "--json", "list", "tables", "ip"]
+    program.stdout = '{"nftables": [{"table": {}}]}'
+    with pytest.raises(ProcessError, match="nft's list of tables cannot be read"):
+        nft.has_table("/sbin/nft", "ip", "a")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ectools.capabilities import Capability, has_capability
 from ectools.errors import EcError, InputError
 from ectools.netboot.dnsmasq.plan import fit_transfers
 from ectools.netboot.protocols import load_protocols
-from ectools.nft import apply, find_nft, read_counters, render_load, render_removal
+from ectools.nft import apply, find_nft, has_table, read_counters, render_load, render_removal
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -121,6 +121,7 @@ class TransferTable:
     def __init__(self, name: str) -> None:
         self._name = name
         self._program: str | None = None
+        self._share: TransferShare | None = None
         self._warned = False
         self._rejected = 0
 
@@ -131,7 +132,9 @@ class TransferTable:
 
     @classmethod
     def of_unit(cls) -> TransferTable:
-        """The unit's, loaded and removed by its service manager: its counter is read where that may be."""
+        """The unit's, loaded and removed by its service manager. Where that may be, its counter is read,
+        and it is loaded again if somebody has taken it away.
+        """
         table = _UnitTable(UNIT_TABLE)
         table._program = find_nft() if has_capability(Capability.NET_ADMIN) else None
         return table
@@ -152,10 +155,13 @@ class TransferTable:
         except EcError as error:
             self._warn_once(error.message)
         else:
-            self._program = program
+            self._program, self._share = program, share
 
     def count_rejected(self) -> int | None:
-        """The requests that were turned away since the last time; None where that cannot be known."""
+        """The requests that were turned away since the last time; None where that cannot be known.
+
+        A firewall that is loaded anew may take all tables away, so one that is not there is loaded again.
+        """
         if self._program is None:
             return None
         with contextlib.suppress(EcError):
@@ -163,7 +169,19 @@ class TransferTable:
             # A table that was loaded anew begins to count anew.
             before, self._rejected = self._rejected, counted
             return counted - before if counted >= before else counted
+        with contextlib.suppress(EcError):
+            self._load_again(self._program)
         return 0
+
+    def _load_again(self, program: str) -> None:
+        if self._share is None or has_table(program, FAMILY, self._name):
+            return
+        apply(program, render_load(FAMILY, self._name, render_share(self._share)))
+        _log.warning(
+            "TFTP's limit per address was gone, and is loaded again",
+            table=self._name,
+            reason="another program has removed it: a firewall that begins with flush ruleset does so",
+        )
 
     def remove(self) -> None:
         """Remove what was loaded."""
@@ -183,7 +201,8 @@ class TransferTable:
 
 class _UnitTable(TransferTable):
     def load(self, share: TransferShare) -> None:
-        """Nothing: it is loaded."""
+        """Nothing: it is loaded. What it is made of counts where it has to be loaded again."""
+        self._share = share
 
     def remove(self) -> None:
         """Nothing: it is another's to remove."""

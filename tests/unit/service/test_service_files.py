@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,19 @@ def test_there_is_a_timer_where_one_is_asked_for(build: Build) -> None:
     timer = f"{UNIT}-stage.timer"
     assert timer not in build(ServiceName.NETBOOT).units
     assert "OnCalendar=weekly" in build(ServiceName.NETBOOT, release={"refresh": "weekly"}).units[timer]
+
+
+def test_no_boot_waits_long_for_what_it_starts(build: Build) -> None:
+    """A target comes after what it wants, and what is a oneshot has started once it has ended."""
+    remote = {"strategy": "remote", "remoteUrl": "https://a.example.org/a.efi", "remoteSha256": "0" * 64}
+    built = [build(ServiceName.NETBOOT, ipxe=remote).units, build(ServiceName.IPXE_QEMU).units]
+    wanted = {
+        name: text for units in built for name, text in units.items() if "WantedBy=multi-user.target" in text
+    }
+    assert f"{UNIT}-stage.service" in wanted
+    for name, text in wanted.items():
+        (seconds,) = re.findall(r"(?m)^TimeoutStartSec=(.*)$", text) or ["0"]
+        assert "Type=oneshot" not in text or int(seconds) <= 300, name
 
 
 def test_a_program_with_a_blank_is_quoted_and_an_old_systemd_spared(build: Build) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyroute2
 import pytest
+from support.needs import give_up, require_root, require_tool
 
 from ectools.capabilities import Capability
 from ectools.errors import InputError
@@ -113,6 +116,11 @@ class Kernel:
             self._fail("alias")
             self.calls.append(("alias", name))
             self.links[name].alias = fields["ifalias"]
+        elif "IFLA_AF_SPEC" in fields:
+            self._fail("addresses")
+            ((family, mode),) = fields["IFLA_AF_SPEC"]["attrs"]
+            assert (family, mode["attrs"]) == ("AF_INET6", [["IFLA_INET6_ADDR_GEN_MODE", 1]])
+            self.calls.append(("no addresses", name))
         else:
             assert fields["state"] == "up"
             self._fail("up")
@@ -173,7 +181,8 @@ def test_a_link_is_made_marked_opened_and_removed(kernel: Kernel, settings: Gues
         }
         assert kernel.permitted == {Capability.NET_ADMIN}
         assert kernel.in_force == []
-    assert kernel.calls == [("add", "ec0"), ("alias", "ec0"), ("up", "ec0"), ("del", "ec0")]
+    does = ["add", "alias", "no addresses", "up", "del"]
+    assert kernel.calls == [(each, "ec0") for each in does]
     assert "ec0" not in kernel.links
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(tap.fd)
@@ -195,6 +204,12 @@ def test_in_passthru_the_address_is_the_interfaces(
     with hold_macvtap(of(settings), settings) as tap:
         assert "address" not in kernel.links["ec0"].made
         assert tap.mac == "02:aa:00:00:00:02"
+
+
+def test_a_host_without_ipv6_has_no_addresses_to_leave(kernel: Kernel, settings: GuestSettings) -> None:
+    kernel.fails["addresses"] = errno.EAFNOSUPPORT
+    with hold_macvtap(of(settings), settings):
+        assert kernel.calls[-1] == ("up", "ec0")
 
 
 def test_a_link_that_a_killed_runner_left_is_made_anew(kernel: Kernel, settings: GuestSettings) -> None:
@@ -384,3 +399,39 @@ def test_a_mark_of_255_bytes_is_too_long_for_an_alias() -> None:
     assert build_mark(fits) == f"{prefix}{fits.name}"
     assert len(build_mark(fits).encode()) == 254
     assert len(build_mark(not_quite)) < 100
+
+
+_ADDRESSES = """
+import subprocess
+from types import SimpleNamespace
+from pyroute2 import IPRoute
+from ectools.vm.macvtap import MacvtapMode, _add
+
+def ip(arguments):
+    return subprocess.run(["ip", *arguments.split()], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+ip("link add lower type veth peer other")
+ip("link set lower up")
+ip("link set other up")
+ip("link add link lower name plain type macvtap mode bridge")
+ip("link set plain up")
+with IPRoute() as netlink:
+    (lower,) = netlink.link_lookup(ifname="lower")
+    settings = SimpleNamespace(name="ours", mode=MacvtapMode.BRIDGE)
+    _add(netlink, settings, lower=lower, mac="02:ec:00:00:00:01", mark="mark")
+for name in ("plain", "ours"):
+    print(name, "fe80" in ip(f"-6 address show dev {name}"))
+"""
+
+
+@pytest.mark.netns
+def test_the_kernel_gives_the_host_no_address_on_it() -> None:
+    require_root("a link is made in a network namespace")
+    require_tool("unshare", "install util-linux")
+    argv = ["unshare", "--net", sys.executable, "-c", _ADDRESSES]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if "Unknown device type" in done.stderr or "Operation not supported" in done.stderr:
+        give_up("this kernel has no macvtap")
+    assert done.returncode == 0, done.stderr
+    # Where the kernel has IPv6, a link has an address of its own accord.
+    assert done.stdout.split() == ["plain", str(Path("/proc/net/if_inet6").exists()), "ours", "False"]

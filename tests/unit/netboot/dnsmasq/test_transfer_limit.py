@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -35,6 +36,7 @@ class World:
         self.applied: list[tuple[str, str]] = []
         self.error: EcError | None = None
         self.counters: dict[str, int] = {}
+        self.is_flushed = False
         monkeypatch.setattr(
             transfer_limit,
             "has_capability",
@@ -43,17 +45,19 @@ class World:
         monkeypatch.setattr(transfer_limit, "find_nft", lambda: self.program)
         monkeypatch.setattr(transfer_limit, "apply", self._apply)
         monkeypatch.setattr(transfer_limit, "read_counters", self._read)
+        monkeypatch.setattr(transfer_limit, "has_table", lambda *_: not self.is_flushed)
         self.told = LogLines().all
 
     def _apply(self, program: str, transaction: str) -> None:
         if self.error is not None:
             raise self.error
         self.applied.append((program, transaction))
+        self.is_flushed = False
 
     def _read(self, program: str, family: str, name: str) -> dict[str, int]:
         assert (program, family) == ("/usr/sbin/nft", "ip")
-        if self.error is not None:
-            raise self.error
+        if self.error is not None or self.is_flushed:
+            raise self.error or EcError("No such file or directory")
         self.counters["asked of"] = self.counters.get("asked of", 0) + 1
         assert name in ("every_channel_tftp_192_0_2_10", "every_channel_tftp")
         return self.counters
@@ -155,6 +159,35 @@ def test_refusals_are_counted_since_the_last_time(world: World, table: TransferT
     assert table.count_rejected() == 0
     world.error = EcError("nft is gone")
     assert table.count_rejected() == 0
+    assert world.told() == []
+
+
+@pytest.mark.parametrize("make", [lambda: TransferTable.of_program(SHARE.address), TransferTable.of_unit])
+def test_one_that_somebody_has_flushed_is_loaded_again(
+    world: World, make: Callable[[], TransferTable]
+) -> None:
+    table = make()
+    table.load(SHARE)
+    world.applied.clear()
+    world.is_flushed = True
+    assert table.count_rejected() == 0
+    ((program, transaction),) = world.applied
+    assert (program, render_share(SHARE) in transaction) == ("/usr/sbin/nft", True)
+    (entry,) = world.told()
+    assert (entry["level"], "loaded again" in entry["event"]) == ("warning", True)
+    world.counters["refused"] = 3
+    assert table.count_rejected() == 3
+    assert len(world.applied) == 1
+
+
+def test_one_that_cannot_be_loaded_again_is_tried_the_next_time(world: World, table: TransferTable) -> None:
+    table.load(SHARE)
+    world.applied.clear()
+    world.is_flushed, world.error = True, EcError("nf_tables: Device or resource busy")
+    assert table.count_rejected() == 0
+    world.error = None
+    assert table.count_rejected() == 0
+    assert len(world.applied) == 1
 
 
 def test_one_that_cannot_be_removed_is_told(world: World, table: TransferTable) -> None:
