@@ -63,6 +63,37 @@ def test_a_release_is_published_promoted_and_staged(program: Program, made: Prom
     assert (status, "--channel excludes --tag and --tarball" in err) == (2, True)
 
 
+def test_no_release_is_published_as_a_channel(program: Program, made: Promoted) -> None:
+    made.publish("boot-v1")
+    made.promote("boot-v1", "stable")
+    given = (made.home / "output", "--tag", "stable", "--to", made.place, *key_of(made))
+    status, out, err = program(PUBLISH, *given)
+    assert (status, out) == (2, "")
+    assert f"{made.place}: stable is a channel there" in err
+    assert not (made.home / "depot/releases/stable").exists()
+
+
+def test_what_is_withdrawn_is_said(program: Program, made: Promoted) -> None:
+    for tag in ("boot-v2026.03.02", "boot-v2026.03.09"):
+        made.publish(tag)
+    made.promote("boot-v2026.03.09", "stable")
+    back = ("boot-v2026.03.02", "stable", "--in", made.place, *key_of(made), "--withdraw")
+    status, out, err = program(PROMOTE, *back, "boot-v2026.03.9", "--json")
+    assert (status, json.loads(out)["withdrawn"]) == (0, ["boot-v2026.03.9"])
+    assert err == (
+        "stable: boot-v2026.03.9 is withdrawn, and no release is published as that: "
+        "did you mean boot-v2026.03.09?\n"
+    )
+    # The same once more has no other tag to look at.
+    _, _, err = program(PROMOTE, *back, "boot-v2026.03.9")
+    assert err.endswith("is published as that: did you mean boot-v2026.03.02?\n")
+    _, _, err = program(PROMOTE, *back, "nope")
+    assert err.endswith("is published as that: nodes that run another one stay where they are\n")
+    status, out, err = program(PROMOTE, *back, "boot-v2026.03.09")
+    assert (status, err) == (0, "")
+    assert out == "stable: boot-v2026.03.02 → boot-v2026.03.02; withdrawn: boot-v2026.03.09\n"
+
+
 def test_another_release_of_the_tag_is_refused(program: Program, made: Promoted) -> None:
     arguments = ("--tag", "boot-v1", "--to", made.place, *key_of(made))
     assert program(PUBLISH, made.home / "output", *arguments)[0] == 0
