@@ -20,7 +20,7 @@ from ectools.netboot.depot.interface import TAG_NAME
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.archive_writer import Compression, write_archive
 from ectools.netboot.release.binary_cache import CACHE_NAME
-from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
+from ectools.netboot.release.boot_entry import read_boot_entry
 from ectools.netboot.release.boot_statement import sign_boot
 from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
@@ -178,8 +178,8 @@ def _find_outputs(
 def _find_output(directory: Path, architecture: KernelArchitecture | None) -> _Output:
     """A netboot output that can be packed; ``architecture`` is what somebody says that it is for."""
     files = _find_files(directory)
-    with files[NETBOOT_NAME].open("rb") as script:
-        boot = parse_boot_entry(script.read(MAX_SCRIPT_BYTES + 1), files)
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    boot = read_boot_entry(directory, sizes, where=str(directory))
     found = read_kernel_architecture(files[boot.kernel].resolve())
     if None not in (found, architecture) and found is not architecture:
         raise InputError(

@@ -22,6 +22,7 @@ from ectools.archive.names import find_name_fault, fold_name, is_macos_record
 from ectools.errors import EcError, InputError
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.archive_writer import Compression
+from ectools.netboot.release.boot_entry import BootEntryError
 from ectools.netboot.release.checksums import parse_release_times
 from ectools.netboot.release.pack import Packed, SigningKey, find_tag_time, pack
 from ectools.netboot.release.stage import stage
@@ -115,6 +116,23 @@ def test_long_names_and_sizes_past_a_gigabyte_of_octal(tree: Path, tmp_path: Pat
     packed = pack([tree], tmp_path / "out", tag="x")
     staged = stage(build_settings(tmp_path / "state", release_tarball=str(packed.archives[0].path)))
     assert "d/" + "n" * 250 in staged.release.files
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("kernel", "the kernel kernel is empty: no machine could boot it"),
+        ("initrd", "the initrd initrd is empty: no machine could boot it"),
+        ("netboot.ipxe", "netboot.ipxe:1: an iPXE script begins with"),
+    ],
+)
+def test_nothing_empty_is_packed_to_be_booted(tree: Path, tmp_path: Path, name: str, words: str) -> None:
+    """As a full disk leaves it; of several directories the one is named that has it."""
+    write_tree(tree, {name: b""})
+    with pytest.raises(BootEntryError) as caught:
+        pack([tree], tmp_path / "out", tag="boot-v1")
+    assert caught.value.message.startswith(f"{tree}: {words}")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_macos_adds_is_not_packed(tree: Path, tmp_path: Path) -> None:
