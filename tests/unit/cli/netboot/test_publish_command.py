@@ -36,7 +36,9 @@ def key_of(made: Promoted) -> tuple[str, ...]:
     return ("--signature-format", "openssl", "--key-file", str(made.home / "key"))
 
 
-def test_a_release_is_published_promoted_and_staged(program: Program, made: Promoted) -> None:
+def test_a_release_is_published_promoted_and_staged(
+    program: Program, made: Promoted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = (made.home / "output", "--tag", "boot-v2026.03.02", "--to", made.place, *key_of(made))
     status, out, _ = program(PUBLISH, *arguments)
     assert (status, out) == (0, f"boot-v2026.03.02: published: {made.place}\n")
@@ -59,6 +61,13 @@ def test_a_release_is_published_promoted_and_staged(program: Program, made: Prom
     followed = ("--source", made.source, "--channel", "stable", "--state-dir", made.home / "state")
     status, out, _ = program(STAGE, *followed, *pinned)
     assert (status, out.startswith("boot-v2026.03.02 (sha256-")) == (0, True)
+    # From where somebody is, as publish --to and promote --in take it.
+    monkeypatch.chdir(made.home)
+    for place in ("depot", "./depot", "../" + made.home.name + "/depot"):
+        status, out, _ = program(STAGE, "--source", place, *followed[2:], *pinned)
+        assert (status, out.endswith("is current already; nothing changed\n")) == (0, True)
+    status, _, err = program(STAGE, "--source", "file:depot", *followed[2:], *pinned)
+    assert (status, "expected: null or a directory's absolute path, https://" in err) == (2, True)
     status, _, err = program(STAGE, *followed, *pinned, "--tag", "boot-v2026.03.02")
     assert (status, "--channel excludes --tag and --tarball" in err) == (2, True)
 
