@@ -77,12 +77,13 @@ def promote(
     from ectools.files import read_input
     from ectools.netboot.publishing.promote import Promoter
     from ectools.netboot.signature import MAX_KEY_BYTES
+    from ectools.netboot.signature.key_file import read_private_key
 
     key = read_key(signature_format, key_file)
     if key is None:
         raise click.UsageError("a channel is signed: --signature-format and --key-file")
     depot = open_given(place, token_file=token_file, credentials_file=credentials_file, ca_file=ca_file)
-    private_key = read_input(key.file, limit=MAX_KEY_BYTES)
+    private_key = read_private_key(key.form, key.file)
     former_key = None if former is None else read_input(former, limit=MAX_KEY_BYTES)
     promoter = Promoter(
         depot=depot, where=depot.where, form=key.form, private_key=private_key, former_key=former_key

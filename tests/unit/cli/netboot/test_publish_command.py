@@ -82,6 +82,15 @@ def test_no_release_is_published_as_a_channel(program: Program, made: Promoted) 
     assert not (made.home / "depot/releases/stable").exists()
 
 
+def test_a_wrong_key_is_told_by_its_file(program: Program, made: Promoted) -> None:
+    made.publish("boot-v1")
+    public = made.home / "key.pub"
+    given = ("--in", made.place, "--signature-format", "openssl", "--key-file", public)
+    status, out, err = program(PROMOTE, "boot-v1", "stable", *given)
+    assert (status, out) == (1, "")
+    assert f"{public}: not a private key in PEM, or an encrypted one\n  hint: name the private key's" in err
+
+
 def test_what_is_withdrawn_is_said(program: Program, made: Promoted) -> None:
     for tag in ("boot-v2026.03.02", "boot-v2026.03.09"):
         made.publish(tag)

@@ -202,7 +202,7 @@ def sign_twice(made: Promoted) -> None:
 ATTACKS: list[tuple[Callable[[Promoted], None], type[EcError], str]] = [
     (put_back, OlderPointerError, "is shown as it was"),
     (put_other_channel, ChannelError, "is signed as the channel canary"),
-    (sign_by_another, SignatureError, "not signed by the pinned key"),
+    (sign_by_another, SignatureError, r"not signed by the pinned key: .* \(the key is /.*/key\.pub\)$"),
     (change_payload, SignatureError, "not signed by the pinned key"),
     (put_sums_of_another, ChannelError, "not what the channel stable leads to"),
     (change_archive, EcError, "it was damaged or changed"),

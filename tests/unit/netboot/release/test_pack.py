@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import os
 import subprocess
@@ -30,6 +31,10 @@ from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import SUFFIXES, SignatureError, make_signature, verify_signature
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
+
+
+# minisign's, by its length and what it begins with: a key derivation that is not none.
+ENCRYPTED = b"untrusted comment: x\n" + base64.b64encode(b"EdScB2".ljust(158, b"\0")) + b"\n"
 
 
 def write_tree(directory: Path, files: dict[str, bytes]) -> Path:
@@ -387,8 +392,14 @@ def test_a_key_that_cannot_sign_leaves_nothing(tree: Path, tmp_path: Path) -> No
     bad = tmp_path / "bad.key"
     bad.write_text("no key")
     key = SigningKey(format=SignatureFormat.OPENSSL, file=bad)
-    with pytest.raises(SignatureError, match="not a private key"):
+    with pytest.raises(SignatureError, match=rf"^{bad}: not a private key") as caught:
         pack([tree], tmp_path / "out", tag="x", key=key)
+    assert caught.value.hint == "name the private key's file, and whose it is: this was read as openssl's"
+    # What the program itself says of it stays.
+    encrypted = SigningKey(format=SignatureFormat.MINISIGN, file=bad, content=ENCRYPTED)
+    with pytest.raises(SignatureError, match=rf"^{bad}: the private key of minisign is encrypted") as caught:
+        encrypted.read()
+    assert "minisign -G -W" in str(caught.value.hint)
     assert not (tmp_path / "out").exists()
 
 
