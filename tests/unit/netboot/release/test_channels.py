@@ -371,7 +371,9 @@ def test_what_was_rolled_back_from_is_no_groups(local: Promoted, tmp_path: Path)
             "nothing says who leads",
         ),
         ({"release_channel": None}, "is no forge"),
-        ({"release_source": "s3://a"}, "no bucket's name"),
+        ({"release_source": "s3:///x"}, "has no bucket's name"),
+        ({"release_source": "s3://boot?region=Mars"}, "a region's name is of 1 to 40 small letters"),
+        ({"release_source": "s3://a"}, "a bucket's name is of 2 to 63 letters"),
         ({"release_source": "https://example.org/../x"}, "a path is of letters"),
     ],
 )
