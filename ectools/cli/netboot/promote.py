@@ -42,8 +42,8 @@ from ectools.suggest import did_you_mean
     "withdrawn",
     multiple=True,
     metavar="TAG",
-    help="Nodes that check signatures never go to this release, and leave it, also for an older one. There is a"
-    " warning where none is published under that tag.",
+    help="Nodes that check signatures never go to this release, and leave it, also for an older one. There is"
+    " a warning where none is published under that tag.",
 )
 @click.option(
     "--forward",

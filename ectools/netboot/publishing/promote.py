@@ -142,10 +142,10 @@ class Promoter:
             )
         if pointer is not None and is_published(self.depot, origin):
             raise InputError(
-                f"{self.where}: {origin} is both a channel there, which leads to {pointer.tag}, and the tag of "
-                "a published release",
-                hint=f"remove the channel, channels/{origin}… there (of a registry: its tags channel.{origin}.…"
-                "); nothing is to follow it",
+                f"{self.where}: {origin} is both a channel there, which leads to {pointer.tag}, and the tag "
+                "of a published release",
+                hint=f"let nobody follow the channel, and remove it: channels/{origin}… there, or of a "
+                f"registry the tags channel.{origin}.…",
             )
         tag = check_tag_name(origin) if pointer is None else pointer.tag
         text, released_at = self._read_sums(tag, origin)
