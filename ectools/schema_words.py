@@ -136,7 +136,7 @@ _MEANINGS = {
     r"[0-9a-fA-F]{64}": "a SHA-256, of 64 hexadecimal digits",
     r"(?:file:)?/[\s\S]+|https?://[^ ?#@]+|s3://[^ #]+|oci(?:\+http)?://[^ ?#@]+"
     r"|(?:forge|github):https?://[^ ?#@]+": (
-        "a directory, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL, oci://HOST/NAME or "
+        "a directory's absolute path, https://HOST/PATH, s3://BUCKET/PREFIX?endpoint=URL, oci://HOST/NAME or "
         "forge:https://HOST/OWNER/NAME"
     ),
     r"https?://[^ /?#@]+(?:/[^ ?#]*)?": "an http or https URL without a user or a query: https://git.example.org",

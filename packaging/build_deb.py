@@ -19,13 +19,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path("usr/lib/ectools")
 PYTHON = "/usr/bin/python3"
-PROGRAMS = {"ectools": "ectools.cli.main", "every-channel-ipxe-qemu": "ectools.cli.vm"}
+PROGRAMS = {"ectools": "run_ectools", "every-channel-ipxe-qemu": "run_ipxe_qemu"}
 LAUNCHER = """#!/{home}/bin/python3 -I
 import sys
 
-from {module} import main
+from ectools.cli.entry import {function}
 
-sys.exit(main())
+sys.exit({function}())
 """
 CONTROL = """\
 Package: ectools
@@ -71,9 +71,9 @@ def fill_tree(tree: Path, version: tuple[int, int]) -> None:
     # Programs of pip's making, with this machine's Python in their first line.
     shutil.rmtree(packages / "bin", ignore_errors=True)
     (tree / "usr/bin").mkdir(parents=True)
-    for name, module in PROGRAMS.items():
+    for name, function in PROGRAMS.items():
         program = tree / "usr/bin" / name
-        program.write_text(LAUNCHER.format(home=HOME, module=module))
+        program.write_text(LAUNCHER.format(home=HOME, function=function))
         program.chmod(0o755)
     documents = tree / "usr/share/doc/ectools"
     shutil.copytree(ROOT / "examples", documents / "examples")

@@ -187,7 +187,7 @@ def _report(error: EcError, prog_name: str) -> None:
 
 
 def main() -> int:
-    """The console script ``ectools``; the return value is the exit status."""
+    """The program ``ectools``, loaded; the return value is the exit status."""
     return run_command(ectools, prog_name="ectools")
 
 

@@ -20,7 +20,7 @@ from ectools.checks.closure import (
 )
 from ectools.checks.closure_published import read_published
 from ectools.cli.param_types import OVERRIDE_INPUT
-from ectools.files import read_bytes, read_input, write_atomic
+from ectools.files import read_bytes, write_atomic
 from ectools.nixpkgs import find_nixpkgs
 
 _FLAKE = "/etc/every-channel/flake"
@@ -121,13 +121,10 @@ def verify_closure(
 
 
 def _read_key(path: Path, form: str) -> bytes:
-    """A private key that signs; found out before anything is built. Raises FileError, SignatureError."""
     from ectools.netboot.settings.model import SignatureFormat
-    from ectools.netboot.signature import MAX_KEY_BYTES, make_signature
+    from ectools.netboot.signature.key_file import read_private_key
 
-    data = read_input(path, limit=MAX_KEY_BYTES)
-    make_signature(SignatureFormat(form), data=b"", private_key=data)
-    return data
+    return read_private_key(SignatureFormat(form), path)
 
 
 def _sign(rebuilt: Closure, *, flake: str, name: str, form: str, key: bytes, output: Path) -> None:

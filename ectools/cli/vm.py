@@ -226,5 +226,5 @@ COMMAND = vm
 
 
 def main() -> int:
-    """The console script ``every-channel-ipxe-qemu``; the return value is the exit status."""
+    """The program ``every-channel-ipxe-qemu``, loaded; the return value is the exit status."""
     return run_command(every_channel_ipxe_qemu, prog_name="every-channel-ipxe-qemu")

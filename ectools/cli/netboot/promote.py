@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from ectools.cli.netboot.depot_options import depot_options, open_given, read_key, signing_options
+from ectools.errors import show_list
+from ectools.suggest import did_you_mean
 
 
 @click.command(
@@ -40,7 +42,8 @@ from ectools.cli.netboot.depot_options import depot_options, open_given, read_ke
     "withdrawn",
     multiple=True,
     metavar="TAG",
-    help="Nodes that check signatures never go to this release, and leave it, also for an older one.",
+    help="Nodes that check signatures never go to this release, and leave it, also for an older one. There is"
+    " a warning where none is published under that tag.",
 )
 @click.option(
     "--forward",
@@ -68,17 +71,19 @@ def promote(
 
     `promote boot-v2026.03.02 canary`, and later `promote canary stable`. The pointer is signed, and has a
     counter, so that boot hosts take no old one for the newest. What it leads to is published whole, and
-    signed by the same key. Two who promote at once: one of them is told, and nothing is lost.
+    signed by the same key. Two who promote at once: one of them is told, and nothing is lost. No channel is
+    called as a published tag.
     """
     from ectools.files import read_input
     from ectools.netboot.publishing.promote import Promoter
     from ectools.netboot.signature import MAX_KEY_BYTES
+    from ectools.netboot.signature.key_file import read_private_key
 
     key = read_key(signature_format, key_file)
     if key is None:
         raise click.UsageError("a channel is signed: --signature-format and --key-file")
     depot = open_given(place, token_file=token_file, credentials_file=credentials_file, ca_file=ca_file)
-    private_key = read_input(key.file, limit=MAX_KEY_BYTES)
+    private_key = read_private_key(key.form, key.file)
     former_key = None if former is None else read_input(former, limit=MAX_KEY_BYTES)
     promoter = Promoter(
         depot=depot, where=depot.where, form=key.form, private_key=private_key, former_key=former_key
@@ -88,6 +93,11 @@ def promote(
     pointer = done.pointer
     if done.is_moved and pointer.expires_at is None and done.before and done.before.expires_at is not None:
         click.echo(f"{channel}: had an end, and has none now: --valid-days gives it one", err=True)
+    for each in done.unknown:
+        known = [] if done.before is None else [done.before.tag, *done.before.withdrawn]
+        others = [tag for tag in known if tag not in done.unknown]
+        meant = did_you_mean(each, others, otherwise="nodes that run another one stay where they are")
+        click.echo(f"{channel}: {each} is withdrawn, and no release is published as that: {meant}", err=True)
     if as_json:
         shown = {
             name: getattr(pointer, name) for name in ("channel", "tag", "counter", "expires_at", "withdrawn")
@@ -107,7 +117,9 @@ def promote(
         until = (
             f", until {datetime.fromtimestamp(pointer.expires_at, UTC).isoformat(timespec='minutes')[:16]}Z"
         )
-    click.echo(f"{channel}: {'nothing' if before is None else before} → {pointer.tag}{until}")
+    left = show_list([each for each in pointer.withdrawn if each in withdrawn], nothing="")
+    left = f"; withdrawn: {left}" if left else ""
+    click.echo(f"{channel}: {'nothing' if before is None else before} → {pointer.tag}{until}{left}")
 
 
 COMMAND = promote

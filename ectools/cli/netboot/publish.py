@@ -80,8 +80,11 @@ def publish(
 
     Beside the archives and SHA256SUMS.txt go its signature, a statement of what was built from which source
     (in-toto, SLSA's provenance), and release.json, which comes last. What is published never changes: the
-    same once more is no error, another release under the same tag is one, also where both come at once.
+    same once more is no error, another release under the same tag is one, also where both come at once. No
+    release is published under the name of a channel that is there.
     """
+    from ectools.netboot.depot.interface import check_tag_name
+    from ectools.netboot.publishing.names import check_no_channel
     from ectools.netboot.publishing.provenance import BuildSource
     from ectools.netboot.publishing.publication import is_packed, pack_publication, read_publication
     from ectools.netboot.release.archive_writer import Compression
@@ -96,6 +99,7 @@ def publish(
         raise click.UsageError(
             f"{packed[0]} is packed: it is published as it is, with the signature that it has, and {without}"
         )
+    check_no_channel(depot, check_tag_name(tag), where=depot.where)
     with tempfile.TemporaryDirectory(prefix="ectools-publish-") as name:
         work = Path(name)
         publication: Publication

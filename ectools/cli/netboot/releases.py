@@ -11,9 +11,11 @@ import click
 from ectools.cli.complete import complete_release
 from ectools.cli.lazy import CommandGroup
 from ectools.cli.netboot.state import load_state, show_size, state_options
+from ectools.errors import InputError
 from ectools.netboot.fleet.model import CHANNEL_PREFIX
 from ectools.netboot.release.channels import list_followed
 from ectools.netboot.release.store import ReleaseStore
+from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,25 +57,28 @@ def list_command(*, config: Path | None, state_dir: str | None, as_json: bool) -
         click.echo("  ".join(words))
 
 
-@releases.command(epilog="Example: ectools netboot releases pin sha256-0123456789abcdef0123456789abcdef")
+@releases.command(epilog="Example: ectools netboot releases pin boot-v2026.03.02")
 @state_options
-@click.argument("release_id", metavar="ID", shell_complete=complete_release)
-def pin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
-    """Keep a release from being collected."""
+@click.argument("wanted", metavar="RELEASE", shell_complete=complete_release)
+def pin(*, config: Path | None, state_dir: str | None, wanted: str) -> None:
+    """Keep a release from being collected: RELEASE is a tag, an id, or channel:NAME."""
     from ectools.netboot.release.pins import pin as pin_release
 
-    release = pin_release(ReleaseStore(load_state(config, state_dir).state_dir), release_id)
+    store = ReleaseStore(load_state(config, state_dir).state_dir)
+    release = pin_release(store, _need_id(store, wanted))
     click.echo(f"{release.title}: pinned")
 
 
-@releases.command(epilog="Example: ectools netboot releases unpin sha256-0123456789abcdef0123456789abcdef")
+@releases.command(epilog="Example: ectools netboot releases unpin boot-v2026.03.02")
 @state_options
-@click.argument("release_id", metavar="ID", shell_complete=complete_release)
-def unpin(*, config: Path | None, state_dir: str | None, release_id: str) -> None:
-    """Let a release be collected again."""
+@click.argument("wanted", metavar="RELEASE", shell_complete=complete_release)
+def unpin(*, config: Path | None, state_dir: str | None, wanted: str) -> None:
+    """Let a release be collected again: RELEASE is a tag, an id, or channel:NAME."""
     from ectools.netboot.release.pins import unpin as unpin_release
 
-    done = unpin_release(ReleaseStore(load_state(config, state_dir).state_dir), release_id)
+    store = ReleaseStore(load_state(config, state_dir).state_dir)
+    release_id = _need_id(store, wanted)
+    done = unpin_release(store, release_id)
     click.echo(f"{release_id}: {'no longer pinned' if done else 'was not pinned'}")
 
 
@@ -110,16 +115,19 @@ def collect(
 
 @releases.command(epilog="Example: ectools netboot releases verify")
 @state_options
-@click.argument("release_id", metavar="[ID]", required=False, shell_complete=complete_release)
+@click.argument("wanted", metavar="[RELEASE]", required=False, shell_complete=complete_release)
 @click.option("--json", "as_json", is_flag=True, help="Print an array of {id, file, fault}.")
-def verify(*, config: Path | None, state_dir: str | None, release_id: str | None, as_json: bool) -> int:
-    """Read staged files again and compare them with their hashes; exit status 1 where one is damaged."""
+def verify(*, config: Path | None, state_dir: str | None, wanted: str | None, as_json: bool) -> int:
+    """Read staged files again and compare them with their hashes; exit status 1 where one is damaged.
+
+    RELEASE is a tag, an id, or channel:NAME.
+    """
     from ectools.netboot.release.verify import check_staged
 
     store = _open_store(config, state_dir)
-    wanted = store.list_ids() if release_id is None else [release_id]
+    ids = store.list_ids() if wanted is None else [_need_id(store, wanted)]
     found = []
-    for checked in (check_staged(store, each) for each in wanted):
+    for checked in (check_staged(store, each) for each in ids):
         found += [(checked, damage) for damage in checked.damage]
         if not as_json and not checked.damage:
             click.echo(f"{checked.title}: whole")
@@ -169,16 +177,28 @@ def diff(*, config: Path | None, state_dir: str | None, old: str, new: str, as_j
 
 def _need_release(store: ReleaseStore, wanted: str) -> Release:
     """The staged release of a tag, an id or a channel. Raises InputError."""
-    from ectools.errors import InputError
+    release = store.find(_need_id(store, wanted))
+    if release is None:
+        raise _unknown(store, wanted)
+    return release
+
+
+def _need_id(store: ReleaseStore, wanted: str) -> str:
+    """The id that a tag or a channel means; what looks like an id, staged or not. Raises InputError."""
+    from ectools.netboot.release.manifest import ID_PATTERN
     from ectools.netboot.release.tags import ReleaseTags
 
     found = ReleaseTags(store).find_id(wanted)
-    release = None if found is None else store.find(found)
-    if release is None:
-        raise InputError(
-            f"{wanted}: no such release is staged", hint="`ectools netboot releases list` shows them"
-        )
-    return release
+    if found is None and ID_PATTERN.fullmatch(wanted) is None:
+        raise _unknown(store, wanted)
+    return found or wanted
+
+
+def _unknown(store: ReleaseStore, wanted: str) -> InputError:
+    tags = {release.tag for release in store.list_releases()}
+    known = [*store.list_ids(), *(tag for tag in tags if tag is not None)]
+    hint = did_you_mean(wanted, known, otherwise="`ectools netboot releases list` shows them")
+    return InputError(f"{wanted}: no such release is staged", hint=hint)
 
 
 def _open_store(config: Path | None, state_dir: str | None) -> ReleaseStore:

@@ -18,6 +18,7 @@ from ectools.netboot.depot.interface import (
     check_channel_name,
     check_tag_name,
 )
+from ectools.netboot.publishing.names import check_no_tag, is_published
 from ectools.netboot.publishing.packed import check_listed
 from ectools.netboot.release.checksums import MAX_SUMS_BYTES, SUMS_NAME, parse_checksums, parse_release_times
 from ectools.netboot.signature import (
@@ -42,13 +43,15 @@ _MAX_RECORD = 16 << 20
 class Promotion:
     """Where a channel leads. ``before`` None: it led nowhere. ``is_moved``: by this.
 
-    ``older``: the tag to which it was not led, since what it leads to is newer.
+    ``older``: the tag to which it was not led, since what it leads to is newer. ``unknown``: of the tags that
+    were to be withdrawn those that no release is published under.
     """
 
     pointer: ChannelPointer
     before: ChannelPointer | None
     is_moved: bool
     older: str | None = None
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +81,9 @@ class Promoter:
 
         What it leads to has to be published whole, and signed by the same key. ``valid_days``: after so many
         days nobody follows it any more. ``withdrawn``: tags that nodes leave, also for an older release;
-        those of the pointer before stay. ``forward``: it stays where it is, if that was released later, by
-        the signed times of both, and is not to be left.
+        those of the pointer before stay. One under which nothing is published is withdrawn too: its release
+        may have been removed, and nodes may run it. ``forward``: it stays where it is, if that was released
+        later, by the signed times of both, and is not to be left.
         Raises InputError, DepotError, MovedError, SignatureError.
         """
         check_channel_name(channel)
@@ -87,6 +91,7 @@ class Promoter:
             check_tag_name(each)
         there = self.depot.read_channel(channel)
         before = None if there is None else self._open(there.data, channel)
+        check_no_tag(self.depot, channel, where=self.where)
         tag, sums, released_at = self._find(origin)
         if tag in withdrawn:
             raise InputError(f"{tag} is to be withdrawn, and {channel} is to lead to it")
@@ -96,11 +101,12 @@ class Promoter:
             if before.sums != sums and newest is not None and (released_at is None or released_at < newest):
                 return Promotion(pointer=before, before=before, is_moved=False, older=tag)
         known = () if before is None else before.withdrawn
+        unknown = tuple(each for each in dict.fromkeys(withdrawn) if not is_published(self.depot, each))
         # Who leads to it again has found it good after all.
         left = tuple(dict.fromkeys(each for each in (*known, *withdrawn) if each != tag))[-MAX_WITHDRAWN:]
         is_same = before is not None and (before.tag, before.sums, before.withdrawn) == (tag, sums, left)
         if before is not None and is_same and before.expires_at is None and valid_days is None:
-            return Promotion(pointer=before, before=before, is_moved=False)
+            return Promotion(pointer=before, before=before, is_moved=False, unknown=unknown)
         now = int(self.clock())
         pointer = ChannelPointer(
             channel=channel,
@@ -115,7 +121,7 @@ class Promoter:
         )
         data = seal_pointer(pointer, form=self.form, private_key=self.private_key)
         self.depot.write_channel(channel, data, version=None if there is None else there.version)
-        return Promotion(pointer=pointer, before=before, is_moved=True)
+        return Promotion(pointer=pointer, before=before, is_moved=True, unknown=unknown)
 
     def _find_time(self, pointer: ChannelPointer) -> int | None:
         """When the release was made to which a channel leads; None where that is not known any more."""
@@ -133,6 +139,13 @@ class Promoter:
             raise InputError(
                 f"{self.where}: the channel {origin} has expired: nobody follows it any more",
                 hint=f"promote {pointer.tag} by its tag, where it is the one that is meant",
+            )
+        if pointer is not None and is_published(self.depot, origin):
+            raise InputError(
+                f"{self.where}: {origin} is both a channel there, which leads to {pointer.tag}, and the tag "
+                "of a published release",
+                hint=f"let nobody follow the channel, and remove it: channels/{origin}… there, or of a "
+                f"registry the tags channel.{origin}.…",
             )
         tag = check_tag_name(origin) if pointer is None else pointer.tag
         text, released_at = self._read_sums(tag, origin)

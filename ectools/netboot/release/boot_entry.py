@@ -26,7 +26,8 @@ from ectools.netboot.release.manifest import BootEntry
 from ectools.netboot.release.store_image import BESIDE_SCRIPT, STORE_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
 
 MAX_SCRIPT_BYTES = 64 << 10
 
@@ -43,7 +44,31 @@ _IGNORED = frozenset({"dhcp", "echo", "imgfree"})
 
 
 class BootEntryError(EcError):
-    """A release's netboot.ipxe cannot be used; the message holds the line."""
+    """A release's netboot.ipxe cannot be used, or what it boots; the message holds the line."""
+
+
+def read_boot_entry(directory: Path, sizes: Mapping[str, int], *, where: str) -> BootEntry:
+    """What the netboot.ipxe in ``directory`` boots, of files that are not empty. ``sizes``: name → bytes.
+
+    ``where`` names the release's archive, or the directory, in messages. Raises BootEntryError, OSError.
+    """
+    with (directory / NETBOOT_NAME).open("rb") as file:
+        script = file.read(MAX_SCRIPT_BYTES + 1)
+    try:
+        boot = parse_boot_entry(script, sizes)
+    except BootEntryError as error:
+        raise BootEntryError(f"{where}: {error.message}", hint=error.hint) from error
+    images: dict[str, Collection[str]] = {"kernel": [boot.kernel], "initrd": boot.initrds}
+    if BESIDE_SCRIPT in boot.arguments:
+        images["store's image"] = [STORE_NAME]
+    for kind, names in images.items():
+        for name in names:
+            if sizes[name] == 0:
+                raise BootEntryError(
+                    f"{where}: the {kind} {name} is empty: no machine could boot it",
+                    hint="a disk that was full when it was built leaves such a file: build it anew",
+                )
+    return boot
 
 
 def parse_boot_entry(script: bytes, files: Collection[str]) -> BootEntry:

@@ -17,7 +17,7 @@ from ectools.netboot.release.channels import check_pointer, read_pointer
 from ectools.netboot.release.checksums import SUMS_NAME
 from ectools.netboot.release.forge_token import find_forge_token
 from ectools.netboot.settings.model import DepotSource, Forge
-from ectools.netboot.signature import MAX_KEY_BYTES
+from ectools.netboot.signature import MAX_KEY_BYTES, SignatureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,11 @@ def follow(store: ReleaseStore, settings: ReleaseSettings, channel: str, retry: 
         )
     depot = open_source(source, retry)
     key = read_input(pinned.public_key_file, limit=MAX_KEY_BYTES)
-    pointer = read_pointer(depot, channel, where=depot.where, form=pinned.format, public_key=key)
+    try:
+        pointer = read_pointer(depot, channel, where=depot.where, form=pinned.format, public_key=key)
+    except SignatureError as error:
+        named = f"{error.message} (the key is {pinned.public_key_file})"
+        raise SignatureError(named, hint=error.hint or "nothing was staged") from error
     check_pointer(store, pointer, where=depot.where)
     wanted = replace(settings, source=replace(source, tag=pointer.tag))
     return Followed(pointer=pointer, settings=wanted, where=depot.where)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from ectools import log
 from ectools.archive.names import find_name_fault, fold_name, is_macos_record
 from ectools.errors import EcError, InputError, cut
-from ectools.files import read_input, read_regular, write_atomic
+from ectools.files import read_regular, write_atomic
 from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.depot.interface import TAG_NAME
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.archive_writer import Compression, write_archive
 from ectools.netboot.release.binary_cache import CACHE_NAME
-from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
+from ectools.netboot.release.boot_entry import read_boot_entry
 from ectools.netboot.release.boot_statement import sign_boot
 from ectools.netboot.release.checksums import (
     MAX_SUMS_BYTES,
@@ -31,7 +31,8 @@ from ectools.netboot.release.checksums import (
 )
 from ectools.netboot.release.manifest import ID_PATTERN
 from ectools.netboot.release.systems import read_kernel_architecture
-from ectools.netboot.signature import MAX_KEY_BYTES, SUFFIXES, make_signature
+from ectools.netboot.signature import SUFFIXES, make_signature
+from ectools.netboot.signature.key_file import read_private_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,9 +64,7 @@ class SigningKey:
 
     def read(self) -> bytes:
         """The private key, which can sign. Raises FileError, SignatureError."""
-        content = read_input(self.file, limit=MAX_KEY_BYTES) if self.content is None else self.content
-        make_signature(self.format, data=b"", private_key=content)
-        return content
+        return read_private_key(self.format, self.file, content=self.content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +177,8 @@ def _find_outputs(
 def _find_output(directory: Path, architecture: KernelArchitecture | None) -> _Output:
     """A netboot output that can be packed; ``architecture`` is what somebody says that it is for."""
     files = _find_files(directory)
-    with files[NETBOOT_NAME].open("rb") as script:
-        boot = parse_boot_entry(script.read(MAX_SCRIPT_BYTES + 1), files)
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    boot = read_boot_entry(directory, sizes, where=str(directory))
     found = read_kernel_architecture(files[boot.kernel].resolve())
     if None not in (found, architecture) and found is not architecture:
         raise InputError(

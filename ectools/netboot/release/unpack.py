@@ -12,7 +12,7 @@ from ectools.errors import show_list
 from ectools.fetch.read_ahead import read_ahead
 from ectools.ipxe.language import NETBOOT_NAME
 from ectools.netboot.kernel import find_named_architecture
-from ectools.netboot.release.boot_entry import MAX_SCRIPT_BYTES, parse_boot_entry
+from ectools.netboot.release.boot_entry import read_boot_entry
 from ectools.netboot.release.checksums import verify_checksum
 from ectools.netboot.release.manifest import BootEntry, System
 from ectools.netboot.release.systems import read_kernel_architecture
@@ -55,10 +55,13 @@ def unpack_archive(
 def describe_system(
     source: ArchiveSource, directory: Path, files: Mapping[str, FileRecord], *, prefix: str
 ) -> System:
-    """The system that was unpacked. Raises ArchiveError where its name says another architecture."""
+    """The system that was unpacked. Raises ArchiveError where its name says another architecture.
+
+    Raises BootEntryError where nothing can be booted of it.
+    """
     archive = source.archive
-    with (directory / NETBOOT_NAME).open("rb") as file:
-        boot = parse_boot_entry(file.read(MAX_SCRIPT_BYTES + 1), files)
+    sizes = {name: record.size for name, record in files.items()}
+    boot = read_boot_entry(directory, sizes, where=archive.name)
     architecture = read_kernel_architecture(directory / boot.kernel)
     named = find_named_architecture(source.system)
     if None not in (architecture, named) and architecture is not named:

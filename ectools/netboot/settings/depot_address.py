@@ -155,8 +155,14 @@ def _parse_s3(text: str) -> S3Address:
     endpoint = options.get("endpoint", f"s3.{region}.amazonaws.com")
     if "://" not in endpoint:
         endpoint = f"https://{endpoint}"
-    if _BUCKET.fullmatch(parts.netloc) is None or _REGION.fullmatch(region) is None or parts.fragment:
-        raise _bad(text, "has no bucket's name, or no region's")
+    if not parts.netloc:
+        raise _bad(text, "has no bucket's name")
+    if _BUCKET.fullmatch(parts.netloc) is None:
+        raise _bad(text, "a bucket's name is of 2 to 63 letters, digits and . _ -, and begins with no sign")
+    if _REGION.fullmatch(region) is None:
+        raise _bad(text, "a region's name is of 1 to 40 small letters, digits and -: us-east-1")
+    if parts.fragment:
+        raise _bad(text, "what stands behind a # is no part of it")
     if _PATH.fullmatch(parts.path) is None or ".." in parts.path.split("/"):
         raise _bad(text, "a prefix is of letters, digits and . _ ~ + - between slashes")
     return S3Address(

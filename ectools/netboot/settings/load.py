@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ectools.errors import InputError
 from ectools.netboot.settings.build import build_netboot_settings, build_server_settings
+from ectools.netboot.settings.depot_address import DirectoryAddress, parse_depot_address
 from ectools.netboot.settings.model import NETBOOT_OPTIONS, NETBOOT_SCHEMA
 from ectools.netboot.settings.origins import named_as_given
 from ectools.parsing import Problems
@@ -166,11 +168,22 @@ def _is_set(document: Any, option: str) -> bool:
     return True
 
 
+def _make_absolute(source: str) -> str:
+    """Where releases are published; of a directory its absolute path."""
+    try:
+        address = parse_depot_address(source)
+    except InputError:
+        return source  # the schema will say so
+    return str(address.path.absolute()) if isinstance(address, DirectoryAddress) else source
+
+
 def _set(document: dict[str, Any], option: str, value: Any) -> None:
     if option in _PATHS and value:
         given = value if isinstance(value, list | tuple) else [value]
         paths = [str(Path(path).absolute()) for path in given]
         value = paths[0] if len(paths) == 1 else paths
+    elif option == "release.source" and value:
+        value = _make_absolute(str(value))
     *directories, name = option.split(".")
     for directory in directories:
         inner = document.setdefault(directory, {})

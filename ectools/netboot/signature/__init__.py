@@ -1,7 +1,7 @@
 """Signatures of published checksums, made and checked as three programs do.
 
 ``minisign`` · ``openssh`` (ssh-keygen -Y) · ``openssl`` · ``ed25519`` below all three · ``dsse`` a text
-and its signature in one file.
+and its signature in one file · ``key_file`` a private key, read.
 """
 
 from __future__ import annotations

@@ -202,8 +202,9 @@ class TestVerifyClosure:
         assert (status, "go together" in err) == (2, True)
         # A key that cannot sign is told before anything is built.
         (tmp_path / "key").write_bytes(b"x")
-        (status, _, _), calls = self.run(program, monkeypatch, same, "host", *signing, "-o", str(out))
+        (status, _, err), calls = self.run(program, monkeypatch, same, "host", *signing, "-o", str(out))
         assert (status, calls) == (1, {})
+        assert f"{tmp_path / 'key'}: not a private key" in err
 
     def test_bad_usage(self, program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         other = closure(ClosureSource.PUBLISHED)

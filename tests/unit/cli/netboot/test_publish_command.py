@@ -36,7 +36,9 @@ def key_of(made: Promoted) -> tuple[str, ...]:
     return ("--signature-format", "openssl", "--key-file", str(made.home / "key"))
 
 
-def test_a_release_is_published_promoted_and_staged(program: Program, made: Promoted) -> None:
+def test_a_release_is_published_promoted_and_staged(
+    program: Program, made: Promoted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = (made.home / "output", "--tag", "boot-v2026.03.02", "--to", made.place, *key_of(made))
     status, out, _ = program(PUBLISH, *arguments)
     assert (status, out) == (0, f"boot-v2026.03.02: published: {made.place}\n")
@@ -59,8 +61,55 @@ def test_a_release_is_published_promoted_and_staged(program: Program, made: Prom
     followed = ("--source", made.source, "--channel", "stable", "--state-dir", made.home / "state")
     status, out, _ = program(STAGE, *followed, *pinned)
     assert (status, out.startswith("boot-v2026.03.02 (sha256-")) == (0, True)
+    # From where somebody is, as publish --to and promote --in take it.
+    monkeypatch.chdir(made.home)
+    for place in ("depot", "./depot", "../" + made.home.name + "/depot"):
+        status, out, _ = program(STAGE, "--source", place, *followed[2:], *pinned)
+        assert (status, out.endswith("is current already; nothing changed\n")) == (0, True)
+    status, _, err = program(STAGE, "--source", "file:depot", *followed[2:], *pinned)
+    assert (status, "expected: null or a directory's absolute path, https://" in err) == (2, True)
     status, _, err = program(STAGE, *followed, *pinned, "--tag", "boot-v2026.03.02")
     assert (status, "--channel excludes --tag and --tarball" in err) == (2, True)
+
+
+def test_no_release_is_published_as_a_channel(program: Program, made: Promoted) -> None:
+    made.publish("boot-v1")
+    made.promote("boot-v1", "stable")
+    given = (made.home / "output", "--tag", "stable", "--to", made.place, *key_of(made))
+    status, out, err = program(PUBLISH, *given)
+    assert (status, out) == (2, "")
+    assert f"{made.place}: stable is a channel there" in err
+    assert not (made.home / "depot/releases/stable").exists()
+
+
+def test_a_wrong_key_is_told_by_its_file(program: Program, made: Promoted) -> None:
+    made.publish("boot-v1")
+    public = made.home / "key.pub"
+    given = ("--in", made.place, "--signature-format", "openssl", "--key-file", public)
+    status, out, err = program(PROMOTE, "boot-v1", "stable", *given)
+    assert (status, out) == (1, "")
+    assert f"{public}: not a private key in PEM, or an encrypted one\n  hint: name the private key's" in err
+
+
+def test_what_is_withdrawn_is_said(program: Program, made: Promoted) -> None:
+    for tag in ("boot-v2026.03.02", "boot-v2026.03.09"):
+        made.publish(tag)
+    made.promote("boot-v2026.03.09", "stable")
+    back = ("boot-v2026.03.02", "stable", "--in", made.place, *key_of(made), "--withdraw")
+    status, out, err = program(PROMOTE, *back, "boot-v2026.03.9", "--json")
+    assert (status, json.loads(out)["withdrawn"]) == (0, ["boot-v2026.03.9"])
+    assert err == (
+        "stable: boot-v2026.03.9 is withdrawn, and no release is published as that: "
+        "did you mean boot-v2026.03.09?\n"
+    )
+    # The same once more has no other tag to look at.
+    _, _, err = program(PROMOTE, *back, "boot-v2026.03.9")
+    assert err.endswith("is published as that: did you mean boot-v2026.03.02?\n")
+    _, _, err = program(PROMOTE, *back, "nope")
+    assert err.endswith("is published as that: nodes that run another one stay where they are\n")
+    status, out, err = program(PROMOTE, *back, "boot-v2026.03.09")
+    assert (status, err) == (0, "")
+    assert out == "stable: boot-v2026.03.02 → boot-v2026.03.02; withdrawn: boot-v2026.03.09\n"
 
 
 def test_another_release_of_the_tag_is_refused(program: Program, made: Promoted) -> None:

@@ -118,6 +118,22 @@ def test_what_is_not_staged_cannot_be_pinned(program: Program, state: Path) -> N
     assert ReleaseStore(state).list_pinned() == frozenset()
 
 
+def test_a_tag_names_a_release_as_an_id_does(program: Program, state: Path) -> None:
+    old, new = put(state, "old", staged_at=1), put(state, "new", staged_at=2)
+    other = put(state, "other", staged_at=3, tag="boot-v2")
+    for wanted, release in (("boot-v1", new), ("boot-v2", other), (old.id, old)):
+        assert program(COMMAND, "pin", "--state-dir", state, wanted)[1] == f"{release.title}: pinned\n"
+        assert program(COMMAND, "verify", "--state-dir", state, wanted)[1] == f"{release.title}: whole\n"
+    assert ReleaseStore(state).list_pinned() == {old.id, new.id, other.id}
+    _, out, _ = program(COMMAND, "unpin", "--state-dir", state, "boot-v1")
+    assert out == f"{new.id}: no longer pinned\n"
+    for command in ("pin", "unpin", "verify"):
+        status, out, err = program(COMMAND, command, "--state-dir", state, "boot-2")
+        assert (status, out) == (2, "")
+        assert "boot-2: no such release is staged\n  hint: did you mean boot-v2?" in err
+    assert ReleaseStore(state).list_pinned() == {old.id, other.id}
+
+
 def test_collecting_what_is_no_longer_needed(program: Program, state: Path) -> None:
     releases = [put(state, text, staged_at=at) for at, text in enumerate(("a", "b", "c", "d"))]
     oldest, older, _, current = releases

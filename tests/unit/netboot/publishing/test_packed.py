@@ -135,7 +135,8 @@ def test_a_time_of_release_that_is_not_the_statements_is_refused(made: Promoted)
         ({"boot-statement.txt": b"every-channel-boot 2\n"}, InputError, "it says 'every-channel-boot 2'"),
         ({"boot-statement.txt": b""}, InputError, "it says ''"),
         ({"netboot.ipxe": None}, ArchiveError, r"has no netboot\.ipxe"),
-        ({"netboot.ipxe": b"#!ipxe\nboot\n"}, BootEntryError, r"netboot\.ipxe"),
+        ({"netboot.ipxe": b"#!ipxe\nboot\n"}, BootEntryError, rf"^{SYSTEM}-{TAG}\.tar\.gz: netboot\.ipxe"),
+        ({"kernel": b""}, BootEntryError, "the kernel kernel is empty"),
         ({"../kernel": b"x"}, ArchiveError, "kernel"),
     ],
 )

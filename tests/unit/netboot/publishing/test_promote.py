@@ -6,20 +6,23 @@ import base64
 import json
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from support.promoted import FORM, Promoted
 
 from ectools.errors import EcError, InputError
+from ectools.fetch.client import FetchError
 from ectools.netboot.depot.channel import MAX_WITHDRAWN
 from ectools.netboot.depot.interface import ChannelFile, MovedError, Publication
+from ectools.netboot.publishing.names import check_no_channel, is_published
 from ectools.netboot.publishing.promote import Promoter
 from ectools.netboot.signature import SignatureError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ectools.netboot.depot.interface import Depot
     from ectools.netboot.depot.opening import AnyDepot
 
 
@@ -48,6 +51,52 @@ def test_what_a_channel_is_not_led_to(made: Promoted) -> None:
     with pytest.raises(SignatureError, match="boot hosts would not stage it"):
         made.promote("boot-v1", "stable")
     assert not (made.home / "depot/channels").exists()
+
+
+def test_a_name_is_a_tag_or_a_channel(made: Promoted) -> None:
+    made.promote("boot-v2", "stable")
+    # The arguments the wrong way round: nothing may stand in the way of going back by the tag.
+    with pytest.raises(InputError, match="boot-v1 is the tag of a published release") as caught:
+        made.promote("stable", "boot-v1")
+    assert "promote TAG CHANNEL" in str(caught.value.hint)
+    assert made.promote("boot-v1", "stable").pointer.tag == "boot-v1"
+    check_no_channel(made.open(), "boot-v3", where="there")
+    check_no_channel(made.open(), "boot-v3+1", where="there")
+    with pytest.raises(InputError, match="there: stable is a channel there"):
+        check_no_channel(made.open(), "stable", where="there")
+
+
+def test_what_is_both_a_tag_and_a_channel_is_not_promoted_from(made: Promoted) -> None:
+    made.promote("boot-v2", "boot-v3")
+    made.publish("boot-v3", "three")
+    with pytest.raises(InputError, match="is both a channel there, which leads to boot-v2, and the tag"):
+        made.promote("boot-v3", "stable")
+    (made.home / "depot/channels/boot-v3.json").unlink()
+    assert made.promote("boot-v3", "stable").pointer.tag == "boot-v3"
+
+
+@dataclass(frozen=True)
+class RefusingDepot:
+    """A store that answers each question for a file with this status."""
+
+    status: int
+
+    def read_file(self, _tag: str, _name: str, *, limit: int) -> bytes | None:
+        raise FetchError(f"answers {self.status} to {limit} bytes", status=self.status)
+
+    def read_channel(self, _name: str) -> ChannelFile | None:
+        raise FetchError(f"answers {self.status}", status=self.status)
+
+
+def test_what_cannot_be_looked_for(made: Promoted) -> None:
+    """Of a store's first release no 403 is explained; all else is no answer."""
+    check_no_channel(cast("Depot", RefusingDepot(403)), "boot-v1", where="there")
+    assert not is_published(cast("Depot", RefusingDepot(404)), "boot-v1")
+    with pytest.raises(FetchError):
+        check_no_channel(cast("Depot", RefusingDepot(500)), "boot-v1", where="there")
+    with pytest.raises(FetchError):
+        is_published(cast("Depot", RefusingDepot(403)), "boot-v1")
+    assert is_published(made.open(), "boot-v1")
 
 
 def test_a_channel_of_another_key_is_not_promoted_from(made: Promoted) -> None:
@@ -154,11 +203,13 @@ def test_what_is_withdrawn_stays_so_until_the_channel_leads_there(made: Promoted
     assert b"withdrawn" not in base64.b64decode(json.loads(read(made))["payload"])
     assert made.promote("boot-v2", "stable").pointer.withdrawn == ()
     back = made.promote("boot-v1", "stable", withdrawn=["boot-v2"])
-    assert (back.is_moved, back.pointer.withdrawn) == (True, ("boot-v2",))
+    assert (back.is_moved, back.pointer.withdrawn, back.unknown) == (True, ("boot-v2",), ())
     # The same once more is none; one more that is withdrawn is.
     assert not made.promote("boot-v1", "stable", withdrawn=["boot-v2"]).is_moved
     more = made.promote("boot-v1", "stable", withdrawn=["boot-v0"])
     assert (more.is_moved, more.pointer.withdrawn) == (True, ("boot-v2", "boot-v0"))
+    assert more.unknown == ("boot-v0",)
+    assert made.promote("boot-v1", "stable", withdrawn=["boot-v0"]).unknown == ("boot-v0",)
     assert made.stage().release.tag == "boot-v1"
     assert made.promote("boot-v2", "stable").pointer.withdrawn == ("boot-v0",)
 

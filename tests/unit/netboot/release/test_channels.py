@@ -202,7 +202,7 @@ def sign_twice(made: Promoted) -> None:
 ATTACKS: list[tuple[Callable[[Promoted], None], type[EcError], str]] = [
     (put_back, OlderPointerError, "is shown as it was"),
     (put_other_channel, ChannelError, "is signed as the channel canary"),
-    (sign_by_another, SignatureError, "not signed by the pinned key"),
+    (sign_by_another, SignatureError, r"not signed by the pinned key: .* \(the key is /.*/key\.pub\)$"),
     (change_payload, SignatureError, "not signed by the pinned key"),
     (put_sums_of_another, ChannelError, "not what the channel stable leads to"),
     (change_archive, EcError, "it was damaged or changed"),
@@ -371,7 +371,9 @@ def test_what_was_rolled_back_from_is_no_groups(local: Promoted, tmp_path: Path)
             "nothing says who leads",
         ),
         ({"release_channel": None}, "is no forge"),
-        ({"release_source": "s3://a"}, "no bucket's name"),
+        ({"release_source": "s3:///x"}, "has no bucket's name"),
+        ({"release_source": "s3://boot?region=Mars"}, "a region's name is of 1 to 40 small letters"),
+        ({"release_source": "s3://a"}, "a bucket's name is of 2 to 63 letters"),
         ({"release_source": "https://example.org/../x"}, "a path is of letters"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import os
 import subprocess
@@ -22,6 +23,7 @@ from ectools.archive.names import find_name_fault, fold_name, is_macos_record
 from ectools.errors import EcError, InputError
 from ectools.netboot.kernel import KernelArchitecture
 from ectools.netboot.release.archive_writer import Compression
+from ectools.netboot.release.boot_entry import BootEntryError
 from ectools.netboot.release.checksums import parse_release_times
 from ectools.netboot.release.pack import Packed, SigningKey, find_tag_time, pack
 from ectools.netboot.release.stage import stage
@@ -29,6 +31,10 @@ from ectools.netboot.settings.model import SignatureFormat
 from ectools.netboot.signature import SUFFIXES, SignatureError, make_signature, verify_signature
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
+
+
+# minisign's, by its length and what it begins with: a key derivation that is not none.
+ENCRYPTED = b"untrusted comment: x\n" + base64.b64encode(b"EdScB2".ljust(158, b"\0")) + b"\n"
 
 
 def write_tree(directory: Path, files: dict[str, bytes]) -> Path:
@@ -115,6 +121,23 @@ def test_long_names_and_sizes_past_a_gigabyte_of_octal(tree: Path, tmp_path: Pat
     packed = pack([tree], tmp_path / "out", tag="x")
     staged = stage(build_settings(tmp_path / "state", release_tarball=str(packed.archives[0].path)))
     assert "d/" + "n" * 250 in staged.release.files
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("kernel", "the kernel kernel is empty: no machine could boot it"),
+        ("initrd", "the initrd initrd is empty: no machine could boot it"),
+        ("netboot.ipxe", "netboot.ipxe:1: an iPXE script begins with"),
+    ],
+)
+def test_nothing_empty_is_packed_to_be_booted(tree: Path, tmp_path: Path, name: str, words: str) -> None:
+    """As a full disk leaves it; of several directories the one is named that has it."""
+    write_tree(tree, {name: b""})
+    with pytest.raises(BootEntryError) as caught:
+        pack([tree], tmp_path / "out", tag="boot-v1")
+    assert caught.value.message.startswith(f"{tree}: {words}")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_macos_adds_is_not_packed(tree: Path, tmp_path: Path) -> None:
@@ -369,8 +392,14 @@ def test_a_key_that_cannot_sign_leaves_nothing(tree: Path, tmp_path: Path) -> No
     bad = tmp_path / "bad.key"
     bad.write_text("no key")
     key = SigningKey(format=SignatureFormat.OPENSSL, file=bad)
-    with pytest.raises(SignatureError, match="not a private key"):
+    with pytest.raises(SignatureError, match=rf"^{bad}: not a private key") as caught:
         pack([tree], tmp_path / "out", tag="x", key=key)
+    assert caught.value.hint == "name the private key's file, and whose it is: this was read as openssl's"
+    # What the program itself says of it stays.
+    encrypted = SigningKey(format=SignatureFormat.MINISIGN, file=bad, content=ENCRYPTED)
+    with pytest.raises(SignatureError, match=rf"^{bad}: the private key of minisign is encrypted") as caught:
+        encrypted.read()
+    assert "minisign -G -W" in str(caught.value.hint)
     assert not (tmp_path / "out").exists()
 
 

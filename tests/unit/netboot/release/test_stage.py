@@ -100,8 +100,20 @@ def test_an_archive_without_a_script(tmp_path: Path) -> None:
 def test_a_script_has_a_size(tmp_path: Path) -> None:
     script = SCRIPT.ljust(65536, b"\n")
     assert run(tmp_path, {**release_files(), "netboot.ipxe": script}).outcome is StageOutcome.STAGED
-    with pytest.raises(BootEntryError, match=r"^netboot.ipxe: larger than 65536 bytes: no"):
+    with pytest.raises(BootEntryError, match=rf"^{ARCHIVE}: netboot.ipxe: larger than 65536 bytes: no"):
         run(tmp_path, {**release_files(), "netboot.ipxe": script + b"\n"})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("kernel", "kernel"), ("initrd", "initrd"), ("store.squashfs", "store's image")]
+)
+def test_nothing_empty_is_staged_to_be_booted(tmp_path: Path, name: str, kind: str) -> None:
+    script = SCRIPT.replace(b"loglevel=4", b"every_channel.store=${cwuri}")
+    files = {**release_files(), "netboot.ipxe": script, "store.squashfs": b"s", "closure.txt": b""}
+    with pytest.raises(BootEntryError, match=rf"^{ARCHIVE}: the {kind} {name} is empty: no machine could"):
+        run(tmp_path, {**files, name: b""})
+    assert not (tmp_path / "state/current").exists()
+    assert run(tmp_path, files).outcome is StageOutcome.STAGED
 
 
 def test_of_a_wrong_sum_and_a_bad_script_the_sum_is_told(tmp_path: Path) -> None:
