@@ -44,14 +44,17 @@ def _describe_state(row: Mapping[str, Any]) -> str:
     notes = []
     if row["boot_once"] is not None and row["boot_once"]["given"] is None:
         notes.append(f"boots once: {describe_next(row)}")
-    elif row["next"] is not None and (row["next"]["boot"] != "network" or _has_other_release(row)):
+    elif row["next"] is not None and _is_other(row):
         notes.append(f"next: {describe_next(row)}")
     if not row["known"]:
         notes.append("no node of the fleet")
     return "; ".join([words, *notes])
 
 
-def _has_other_release(row: Mapping[str, Any]) -> bool:
+def _is_other(row: Mapping[str, Any]) -> bool:
+    """Whether what a node boots next is something else than what it runs."""
+    if row["next"]["boot"] != "network" or row["next"].get("waits") is not None:
+        return True
     wanted, has = row["next"]["release"], row["release"]
     return wanted is None or has is None or wanted["id"] != has["id"]
 
@@ -71,6 +74,8 @@ def describe_next(row: Mapping[str, Any]) -> str:
         wanted = following["wanted"] or "a release"
         return f"{show_text(wanted)}, which is not staged"
     name = _name_release(following["release"])
+    if (waits := following.get("waits")) is not None:  # a boot server of before does not say it
+        return f"{name}, and would wait: {show_text(waits)}"
     return f"{name}, which installs it" if following["boot"] == "install" else name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ectools.netboot.api.lacks import find_lack
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.unnamed import list_unnamed
 from ectools.netboot.boots.model import BootState, NodeStage
@@ -31,7 +32,8 @@ def list_subjects(view: FleetView) -> list[str]:
 def describe_row(view: FleetView, subject: str, releases: Sequence[StagedRelease]) -> dict[str, Any]:
     """What is known of one node, or of a machine without a name, on one line.
 
-    ``next`` is what it boots when it asks, None for a machine without a name; ``on_release`` whether it runs
+    ``next`` is what it boots when it asks, and why it would wait (``waits``), None for a machine without a
+    name; ``on_release`` whether it runs
     what it should and is healthy: no, while it is to be installed. None where nothing is expected of it: it
     is held, or boots a disk that does not tell of its boots.
     """
@@ -61,6 +63,7 @@ def _describe_next(
         "system": assignment.system if is_network else None,
         "wanted": assignment.release if has_release else None,
         "release": None if wanted is None or not has_release else {"id": wanted.id, "tag": wanted.tag},
+        "waits": find_lack(assignment, wanted),
     }
 
 

@@ -147,6 +147,17 @@ def test_boots(program: Program, sock: Path) -> None:
     assert (status, out, err) == (0, "", "never: has not booted yet\n")
 
 
+def test_why_a_node_would_wait_is_shown_with_what_it_boots() -> None:
+    row: dict[str, Any] = {"boot_once": None, "hold": None, "known": True, "state": "healthy", "why": None}
+    row |= {"name": "n", "since": NOW, "release": {"id": CURRENT.id, "tag": "boot-v2"}}
+    row["next"] = {"boot": "network", "release": row["release"], "waits": "boot-v2 has no system x"}
+    (_, line) = fleet_text.draw_rows([row], now=NOW, colour=False)
+    assert line.endswith("healthy; next: boot-v2, and would wait: boot-v2 has no system x")
+    row["next"] = {"boot": "network", "release": row["release"]}  # of a boot server of before
+    (_, line) = fleet_text.draw_rows([row], now=NOW, colour=False)
+    assert line.endswith("  healthy")
+
+
 def test_a_strip_in_colour() -> None:
     from ectools.netboot.api.rows import describe_boot
 
@@ -286,6 +297,7 @@ def test_what_is_wrong_is_said(program: Program, sock: Path, tmp_path: Path) -> 
         (("boot-once", "nuc-07", "--release", "boot-v1", "--disk"), 2, "exclude each other"),
         (("boot-once", "nuc-07", "install", "--disk"), 2, "--disk and install exclude each other"),
         (("boot-once", "nuc-07", "hold"), 2, "'hold' is not one of"),
+        (("boot-once", "nuc-07", "install"), 2, "nuc-07 would wait: boot-v2 has no system to install"),
         (("add", "nuc-09"), 2, "says nothing that the machine is known by"),
         (("add", "nuc-09", "--mac", "x"), 2, "fleet.nodes.nuc-09.match.mac"),
         (("remove", "nuc-07"), 2, "stands in fleet.toml"),

@@ -24,10 +24,14 @@ class ServedRelease:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NextBoot:
-    """The release of a node's next boot. ``release``: its id, None where what ``tag`` names is not staged."""
+    """The release of a node's next boot. ``release``: its id, None where what ``tag`` names is not staged.
+
+    ``waits``: why the node would wait, because the release has nothing for it; None: it has.
+    """
 
     release: str | None
     tag: str | None = None
+    waits: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

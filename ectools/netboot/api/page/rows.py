@@ -58,7 +58,8 @@ class NodeRow:
     """A row as the template shows it: all text is bounded and visible, and not yet escaped.
 
     ``progress``: how many stages a boot that is under way has come, and of how many; None where none is.
-    ``next``: the release of its next boot, where that is another than the one of its newest.
+    ``next``: the release of its next boot, where that is another than the one of its newest, or why it would
+    wait.
     """
 
     key: str
@@ -220,7 +221,11 @@ def _count_stages(boot: NodeBoot) -> tuple[int, int] | None:
 
 
 def _write_next(node: NodeFacts) -> str | None:
-    if node.next is None or (node.boot is not None and node.next.release == node.boot.release):
+    if node.next is None:
+        return None
+    if node.next.waits is not None:
+        return f"it would wait: {text.show_line(node.next.waits)}"
+    if node.boot is not None and node.next.release == node.boot.release:
         return None
     if node.next.release is None:
         return f"{text.show_line(node.next.tag or '', 60)}, not staged"

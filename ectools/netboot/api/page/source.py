@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ectools.netboot.api.lacks import find_lack
 from ectools.netboot.api.page.facts import (
     FleetFacts,
     NextBoot,
@@ -151,7 +152,7 @@ def _choose_next(assignment: Assignment, releases: Sequence[StagedRelease]) -> N
         return None
     staged = choose_staged(releases, assignment.release)
     if staged is not None:
-        return NextBoot(release=staged.id, tag=staged.tag)
+        return NextBoot(release=staged.id, tag=staged.tag, waits=find_lack(assignment, staged))
     return None if assignment.release is None else NextBoot(release=None, tag=assignment.release)
 
 

@@ -77,6 +77,17 @@ def test_what_is_staged_is_read_once_in_a_while(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_what_a_release_has_to_install_is_read_from_it(tmp_path: Path) -> None:
+    root = f"/nix/store/{'c' * 32}-nixos-system-ec-node-26.05"
+    files = {"bzImage": b"k", "initrd": b"i", "cache/roots.txt": f"{root}\n".encode()}
+    put_release(tmp_path, make_release(files), files)
+    (found,) = asyncio.run(StagedReleases(ReleaseStore(tmp_path), clock=lambda: 1.0).list())
+    assert found.installable == {found.systems[0]: [root]}
+    (tmp_path / "releases" / found.id / "cache/roots.txt").unlink()
+    (found,) = asyncio.run(StagedReleases(ReleaseStore(tmp_path), clock=lambda: 1.0).list())
+    assert found.installable == {}
+
+
 def test_a_release_by_its_tag_its_id_or_as_the_current_one() -> None:
     staged = [PREVIOUS, CURRENT]
     assert choose_staged(staged, None) is CURRENT
