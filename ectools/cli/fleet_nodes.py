@@ -31,18 +31,18 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
 
     The exit status is 0 where all nodes are on their release and healthy, and 1 otherwise, also where no node
     is of the group. Of those that are held or boot from their disk nothing is expected. Machines without a
-    name come last, and do not count.
+    name come last, and do not count. On stderr is what is not as it was said to be: nodes that were added and
+    are left out, and settings that could not be used.
     """
-    from ectools.cli.fleet_text import draw_rows, summarize_rows
+    from ectools.cli.fleet_text import draw_rows, list_notices, summarize_rows
     from ectools.log import use_colour
 
     looks, client = Looks(timeout, waits=wait), open_client(sock)
-    now = 0.0
+    answer: dict[str, Any] = {}
 
     def look() -> list[dict[str, Any]]:
-        nonlocal now
+        nonlocal answer
         answer = client.get("nodes")
-        now = answer["now"]
         return [row for row in answer["nodes"] if group in (None, row["group"])]
 
     def are_done(rows: list[dict[str, Any]]) -> bool:
@@ -54,9 +54,11 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
     if as_json:
         click.echo(json.dumps(rows))
     else:
-        for drawn in draw_rows(rows, now=now, colour=use_colour(sys.stdout)):
+        for drawn in draw_rows(rows, now=answer["now"], colour=use_colour(sys.stdout)):
             click.echo(drawn)
         click.echo(summarize_rows(rows), err=True)
+        for line in list_notices(answer, group):
+            click.echo(line, err=True)
     return 0 if are_done(rows) and (rows or group is None) else 1
 
 

@@ -97,6 +97,18 @@ def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{text}; {_count(others, 'machine')} without a name" if others else text
 
 
+def list_notices(answer: Mapping[str, Any], group: str | None) -> Iterator[str]:
+    """What is not as somebody has said it is to be, beside the rows; of one group's nodes, where one is asked
+    for. A boot server of before does not say it.
+    """
+    if (error := answer.get("reload_error")) is not None:
+        yield f"the settings of before are in force: {show_text(error)} (the boot server's log says more)"
+    for each in answer.get("left_out", ()):
+        if group in (None, each["group"]):
+            name = show_text(each["name"])
+            yield f"left out: {name}: {show_text(each['why'])} (`ectools fleet remove {name}` forgets it)"
+
+
 def _name_lag(row: Mapping[str, Any]) -> str:
     if row["state"] is None:
         return "not seen yet"

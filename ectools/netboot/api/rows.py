@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.fleet.assignment import Assignment
     from ectools.netboot.fleet.install import NodeInstall
+    from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.fleet.override import NodeOverride
     from ectools.netboot.state.interface import StateEvent
 
@@ -101,6 +102,15 @@ def _is_on_release(
     if boot is None or wanted is None:
         return False
     return boot.state is BootState.HEALTHY and boot.release == wanted.id
+
+
+def describe_left_out(fleet: LiveFleet) -> list[dict[str, Any]]:
+    """Nodes that were added and are not in force: they contradict the settings or the fleet file. By name."""
+    added = fleet.added
+    return [
+        {"name": name, "group": added[name].node.group if name in added else None, "why": why}
+        for name, why in sorted(fleet.left_out.items())
+    ]
 
 
 def describe_override(override: NodeOverride | None) -> dict[str, Any]:

@@ -104,6 +104,34 @@ def test_status(program: Program, sock: Path) -> None:
     assert "no node is of the group nobody" in err
 
 
+def test_what_is_not_in_force_is_said_beside_the_rows(program: Program, tmp_path: Path) -> None:
+    """A node that was added to a group is left out once its fleet file has that no more."""
+    path = tmp_path / "other.sock"
+    with control_socket(path, lambda _: None) as api:
+        add = ("add", "x1", "--group", "runners", "--serial", "S9", "--socket", path)
+        assert program(COMMAND, *add)[0] == 0
+        api.document = {"groups": {"racers": {}}, "nodes": {}}
+        api.rebase()
+        api.reload_error = "fleet.toml: cannot be read"
+        status, _, err = program(COMMAND, "status", "--socket", path)
+        told = [line for line in err.splitlines() if not line.startswith("warning: ")]
+        assert (status, told) == (
+            0,
+            [
+                "0 nodes: 0 on their release and healthy",
+                f"the settings of before are in force: {api.reload_error} (the boot server's log says more)",
+                f"left out: x1: {api.fleet.left_out['x1']} (`ectools fleet remove x1` forgets it)",
+            ],
+        )
+        _, _, err = program(COMMAND, "status", "--group", "racers", "--socket", path)
+        assert "left out" not in err
+        status, _, err = program(COMMAND, "show", "x1", "--socket", path)
+        assert (status, "x1: was added, and is left out: runners" in err) == (2, True)
+        assert program(COMMAND, "remove", "x1", "--socket", path)[0] == 0
+        _, _, err = program(COMMAND, "status", "--socket", path)
+        assert "left out" not in err
+
+
 def test_status_is_0_where_all_are_well(program: Program, tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
 

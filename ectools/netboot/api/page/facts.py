@@ -98,7 +98,8 @@ class RolloutFacts:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetFacts:
     """All nodes and rollouts at the time ``now`` (Unix seconds), in any order. ``release`` None: nothing is
-    staged. ``unstaged``: what groups are to boot and this host has not.
+    staged. ``unstaged``: what groups are to boot and this host has not. ``left_out``: nodes that were added
+    and are not in force, and why; ``reload_error`` as in ``FleetView``.
     """
 
     nodes: Sequence[NodeFacts]
@@ -106,6 +107,8 @@ class FleetFacts:
     release: ServedRelease | None = None
     rollouts: Sequence[RolloutFacts] = ()
     unstaged: Sequence[UnstagedRelease] = ()
+    left_out: Sequence[tuple[str, str]] = ()
+    reload_error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -180,6 +180,7 @@ class _Page:
             now=self._view.clock(),
             rollouts=list_rollouts(self._view.rollouts, releases),
             unstaged=find_unstaged(wanted, releases),
+            reload_error=self._view.reload_error(),
         )
 
     async def _find_page(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from ectools.netboot.api.page import text
 from ectools.netboot.api.page.filters import RowFilter, RowOrder, RowState
+from ectools.netboot.api.page.notices import write_notices
 from ectools.netboot.api.page.rollouts import build_panels
 from ectools.netboot.boots.model import BootState, NodeStage
 
@@ -114,7 +115,8 @@ class ReleaseLine:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetPage:
     """The whole list. ``summary`` is its one sentence, ``hidden`` how many rows more fit the filter;
-    ``unstaged`` has a sentence for each release that this host lacks.
+    ``unstaged`` has a sentence for each release that this host lacks, ``notices`` one for what else is not as
+    it was said to be.
     """
 
     summary: str
@@ -133,6 +135,7 @@ class FleetPage:
     rollouts_hidden: int = 0
     unstaged: Sequence[str] = ()
     unstaged_hidden: int = 0
+    notices: Sequence[str] = ()
 
 
 def build_fleet_page(
@@ -169,6 +172,7 @@ def build_fleet_page(
         rollouts_hidden=panels_hidden,
         unstaged=[_write_unstaged(each) for each in facts.unstaged[:MAX_UNSTAGED]],
         unstaged_hidden=max(len(facts.unstaged) - MAX_UNSTAGED, 0),
+        notices=write_notices(facts),
     )
 
 

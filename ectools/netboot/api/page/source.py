@@ -50,6 +50,7 @@ def list_facts(
     now: float,
     rollouts: Sequence[RolloutFacts] = (),
     unstaged: Sequence[UnstagedRelease] = (),
+    reload_error: str | None = None,
 ) -> FleetFacts:
     """All nodes of the fleet, and the machines that have booted and are none."""
     nodes = fleet.fleet.nodes
@@ -65,6 +66,8 @@ def list_facts(
         else ServedRelease(id=current.id, tag=current.tag, staged=current.staged_at),
         rollouts=rollouts,
         unstaged=unstaged,
+        left_out=sorted(fleet.left_out.items()),
+        reload_error=reload_error,
     )
 
 
