@@ -73,21 +73,28 @@ class RolloutRoutes:
             raise ForbiddenError("a rollout is started on the boot host (ectools rollout start)")
         body = await read_json_body(request)
         plan = await self._plan(body, by=by)
-        self._rollouts.check_start(plan)
+        tags = {each.id: each.tag for each in await self._view.releases.list()}
+
+        def title(release_id: str) -> str:
+            return tags.get(release_id) or release_id
+
+        self._rollouts.check_start(plan, title=title)
         if not _read_flag(body, "unstaged_hosts"):
-            self._check_hosts(plan, await self._view.hosts())
+            self._check_hosts(plan, await self._view.hosts(), title)
         for release_id in (plan.target, plan.before):
             # Neither may be collected while nodes boot it.
             await self._view.pin(release_id)
         return await self._answer(await self._rollouts.start(plan), status=201)
 
-    def _check_hosts(self, plan: RolloutPlan, hosts: Sequence[Mapping[str, Any]]) -> None:
+    def _check_hosts(
+        self, plan: RolloutPlan, hosts: Sequence[Mapping[str, Any]], title: Callable[[str], str]
+    ) -> None:
         """Raises ContradictionError where a boot host that is up cannot serve what the group's nodes get.
 
         One that has more than it tells of may have it.
         """
         lacking = [
-            f"{host['name']} has not staged {release_id}"
+            f"{host['name']} has not staged {title(release_id)}"
             for host in hosts
             if host["up"] and not host["here"] and not host["left_out"]
             for release_id in (plan.target, plan.before)
