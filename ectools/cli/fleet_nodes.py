@@ -10,6 +10,7 @@ import click
 
 from ectools.cli.fleet_looks import Looks
 from ectools.cli.fleet_socket import open_client, socket_option
+from ectools.cli.param_types import Seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +22,7 @@ _TARGETS = ("network", "disk", "install")
 @click.command(epilog="Example: ectools fleet status --group runners --wait --timeout 900")
 @click.option("--group", metavar="GROUP", help="The nodes of one group alone.")
 @click.option("--wait", is_flag=True, help="Wait until all are on their release and healthy.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: for so long at most."
-)
+@click.option("--timeout", type=Seconds(min=0), metavar="SECONDS", help="With --wait: for so long at most.")
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print an array of nodes.")
 def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path | None, as_json: bool) -> int:
@@ -68,6 +67,10 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
 @socket_option
 def hold(*, name: str, why: str | None, sock: Path | None) -> None:
     """Have a node boot nothing until it is released: it waits, and asks again."""
+    from ectools.netboot.fleet.override import check_why
+
+    if why is not None:
+        check_why(why)
     open_client(sock).post("nodes", name, "hold", body={} if why is None else {"why": why})
     click.echo(f"{name}: held", err=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -201,7 +202,9 @@ def _show_clock(ahead: float | None) -> str:
 def draw_event(event: Mapping[str, Any]) -> str:
     """Something that happened, on a line."""
     data = "  ".join(
-        f"{name}={show_text(str(value))}" for name, value in event["data"].items() if value not in (None, "")
+        f"{name}={show_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))}"
+        for name, value in event["data"].items()
+        if value not in (None, "")
     )
     by = "" if event["by"] is None else f"by {show_text(event['by'])}"
     parts = (

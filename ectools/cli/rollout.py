@@ -11,6 +11,7 @@ import click
 from ectools.cli.fleet_looks import Looks
 from ectools.cli.fleet_socket import open_client, socket_option
 from ectools.cli.lazy import CommandGroup
+from ectools.cli.param_types import Seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,13 +68,13 @@ def rollout() -> None:
 )
 @click.option(
     "--within",
-    type=click.FloatRange(min=1),
+    type=Seconds(min=1),
     metavar="SECONDS",
     help="In which a node has to report.  [default: the group's healthyWithin]",
 )
 @click.option(
     "--off-after",
-    type=click.FloatRange(min=1),
+    type=Seconds(min=1),
     metavar="SECONDS",
     help="Not heard of for so long, a node is off, and holds no wave up.  [default: a day]",
 )
@@ -113,9 +114,7 @@ def start(
 @rollout.command(epilog="Example: ectools rollout status runners --wait")
 @click.argument("group", required=False)
 @click.option("--wait", is_flag=True, help="Wait until it has ended.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: so long at most."
-)
+@click.option("--timeout", type=Seconds(min=0), metavar="SECONDS", help="With --wait: so long at most.")
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print an array of rollouts.")
 def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path | None, as_json: bool) -> int:

@@ -16,7 +16,7 @@ from ectools.netboot.api.rows import describe_node
 from ectools.netboot.fleet.assignment import assign
 from ectools.netboot.fleet.live import ContradictionError
 from ectools.netboot.fleet.model import NodeTarget
-from ectools.netboot.fleet.override import ONCE_TARGETS, BootOnce, NodeOverride
+from ectools.netboot.fleet.override import ONCE_TARGETS, BootOnce, NodeOverride, check_why
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 64 << 10
 """Of a request that changes something."""
-MAX_WHY = 200
-"""Characters of a reason."""
 
 
 class Changing:
@@ -114,8 +112,8 @@ class Changing:
 
 async def hold_node(view: FleetView, name: str, *, by: str, why: str | None) -> None:
     """A node boots nothing until it is released. Raises EcError."""
-    if why is not None and not (len(why) <= MAX_WHY and why.isprintable()):
-        raise InputError(f"why: is not one line of at most {MAX_WHY} characters")
+    if why is not None:
+        check_why(why)
     await view.fleet.hold(name, by=by, why=why or None)
 
 

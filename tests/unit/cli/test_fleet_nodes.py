@@ -222,18 +222,26 @@ def test_changes_and_the_log(program: Program, sock: Path, monkeypatch: pytest.M
         *("--kernel-argument", "quiet"),
     )
     assert added == "nuc-09: added; it boots: boot-v2\n"
+    by_id = ("boot-once", "nuc-09", "--release", PREVIOUS.id)
+    assert say(*by_id) == "nuc-09: boots once: boot-v1\n"
+    _, out, _ = program(COMMAND, "show", "nuc-09", "--socket", sock)
+    assert f"release          boot-v1, {PREVIOUS.id}   (boot once by " in out
+    _, out, _ = program(COMMAND, "show", "nuc-09", "--socket", sock, "--json")
+    assert json.loads(out)["release"] == PREVIOUS.id
     _, out, _ = program(COMMAND, "show", "nuc-09", "--socket", sock)
     assert "match            mac 02:00:00:00:00:0b\n" in out
     assert "kernelArguments  console=ttyS0 quiet" in out
     assert say("remove", "nuc-09") == "nuc-09: removed\n"
     _, out, _ = program(COMMAND, "log", "--socket", sock)
     lines = out.splitlines()
+    node = lines[3].partition("  node=")[2]
+    assert json.loads(node)["match"]["mac"] == ["02:00:00:00:00:0a", "02:00:00:00:00:0b"]
     assert [line.split("  ")[2] for line in lines] == [
-        *("node-held", "node-boot-once", "node-released", "node-added", "node-removed"),
+        *("node-held", "node-boot-once", "node-released", "node-added", "node-boot-once", "node-removed"),
     ]
     assert lines[1].startswith("2  2027-01-15T08:00:00Z  node-boot-once  nuc-07  by ")
     assert lines[1].endswith("  boot=disk")
-    _, out, _ = program(COMMAND, "log", "--after", "4", "--json", "--socket", sock)
+    _, out, _ = program(COMMAND, "log", "--after", "5", "--json", "--socket", sock)
     assert json.loads(out)["kind"] == "node-removed"
 
 
@@ -321,6 +329,9 @@ def test_what_is_wrong_is_said(program: Program, sock: Path, tmp_path: Path) -> 
         (("boots", ""), 2, "a name was expected, and an empty one was given"),
         (("show", "nuc-7"), 2, "did you mean nuc-07?"),
         (("release", "nuc-07"), 2, "is not held"),
+        (("hold", "nuc-07", "--why", "x" * 70_000), 2, "why: is not one line of at most 200 characters"),
+        (("add", "nuc-09", "--serial", "x" * 70_000), 2, "what was sent is larger than 64 KiB"),
+        (("status", "--wait", "--timeout", "nan"), 2, "nan is no time in seconds"),
         (("boot-once", "nuc-07", "--release", "boot-v9"), 2, "is not staged here"),
         (("boot-once", "nuc-07", "--release", "boot-v1", "--disk"), 2, "exclude each other"),
         (("boot-once", "nuc-07", "install", "--disk"), 2, "--disk and install exclude each other"),

@@ -81,7 +81,7 @@ def test_start_says_how_many_get_it_and_when(program: Program, sock: Path) -> No
     assert err.endswith("runners: boot-v2 goes to 2, 6, 12 of 12 nodes\n")
     status, _, err = program(COMMAND, *arguments)
     assert status == 2
-    assert f"runners: a rollout of {CURRENT.id} is running" in err
+    assert "runners: a rollout of boot-v2 is running" in err
     assert "`ectools rollout abort runners` ends it" in err
     for name, told in (("pause", "paused"), ("resume", "goes on"), ("abort", "ended; all go back")):
         status, _, err = program(COMMAND, name, "runners", "--socket", sock)
@@ -117,6 +117,9 @@ def test_waiting_ends_with_it_or_with_the_time(
         arguments = ("status", "runners", "--wait", "--timeout", "0.01", "--socket", sock)
         assert program(COMMAND, *arguments)[0] == 1
         assert program(COMMAND, "status", "--timeout", "1", "--socket", sock)[0] == 2
+        for command in (("status", "--wait", "--timeout"), ("start", "r", "--group", "g", "--within")):
+            status, _, err = program(COMMAND, *command, "nan", "--socket", sock)
+            assert (status, "nan is no time in seconds" in err) == (2, True)
         status, _, err = program(COMMAND, "status", "nobody", "--socket", sock)
         assert (status, "this group has no rollout" in err) == (2, True)
     with control_socket(sock, keep(state="done", healthy=["n00"], taken=[["n00", NOW - 5]])):

@@ -12,13 +12,14 @@ from support.staged import make_release, put_release
 
 from ectools.errors import EcError, InputError
 from ectools.netboot.api.answers import AbsentError, answer_error, find_status
-from ectools.netboot.api.changing import MAX_WHY, boot_node_once, hold_node
+from ectools.netboot.api.changing import boot_node_once, hold_node
 from ectools.netboot.api.guesses import TooManyTriesError
 from ectools.netboot.api.reading import need_subject
 from ectools.netboot.api.releases import FRESH_SECONDS, StagedReleases, choose_staged
 from ectools.netboot.api.rights import ForbiddenError
 from ectools.netboot.api.view import FleetView
 from ectools.netboot.fleet.live import ContradictionError, UnknownNodeError
+from ectools.netboot.fleet.override import MAX_WHY
 from ectools.netboot.release.pins import mark
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.rollout.refusals import RolloutConflictError, UnknownRolloutError
