@@ -171,8 +171,10 @@ def _name(release: Mapping[str, Any]) -> str:
 
 
 def _summarize(found: Mapping[str, Any]) -> str:
-    quota, has_it = found["waves"][found["wave"]], "had it" if found["state"] in _BACK else "have it"
-    parts = [f"{found['taken']} of {quota} {has_it}", f"{len(found['healthy'])} healthy"]
+    # The group, and with it a wave's size, is another after the end: what is told then was so at the end.
+    quota, is_over = found["waves"][found["wave"]], found["state"] in _ENDS
+    has_it = f"at its end {found['taken']} had it" if is_over else f"{found['taken']} of {quota} have it"
+    parts = [has_it, f"{len(found['healthy'])} healthy"]
     if found["under_way"]:
         parts.append(f"{len(found['under_way'])} under way")
     if found["failed"]:
@@ -196,6 +198,11 @@ def _draw(found: Mapping[str, Any]) -> None:
             click.echo(f"  {title}: {show_text(show_list(found[key]))}")
     for each in found["failed"]:
         click.echo(f"  failed: {show_text(each['node'])}: {show_text(each['why'])}")
+    later = found.get("later", {"came": [], "failed": []})  # a boot server of before does not say it
+    if later["came"]:
+        click.echo(f"  given it since its end: {show_text(show_list(later['came']))}")
+    for each in later["failed"]:
+        click.echo(f"  failed since its end: {show_text(each['node'])}: {show_text(each['why'])}")
 
 
 COMMAND = rollout

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ectools.errors import InputError, show_list
 from ectools.netboot.api.answers import answer_json
 from ectools.netboot.api.bodies import read_json_body
+from ectools.netboot.api.latecomers import find_latecomers
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.rights import ForbiddenError
 from ectools.netboot.fleet.live import ContradictionError
@@ -178,6 +179,7 @@ class RolloutRoutes:
             "failed": [{"node": node, "why": why} for node, why in rollout.failed.items()],
             "under_way": list_under_way(rollout, known),
             "awaited": [] if rollout.has_ended else list_awaited(rollout, known),
+            "later": find_latecomers(rollout, known.nodes, self._view.boots.latest).describe(),
         }
 
 

@@ -75,7 +75,8 @@ class RolloutFacts:
     """A group's rollout. ``release`` and ``before``: ids, each with its tag or None; times are Unix seconds.
 
     ``waves``: how many nodes may have the release in each; ``wave`` counts from 0, the canaries'. ``size``:
-    nodes of the group that are not held. ``failed``: names, and why.
+    nodes of the group that are not held. ``failed``: names, and why; ``failed_since``: likewise, since its
+    end.
     """
 
     group: str
@@ -90,6 +91,7 @@ class RolloutFacts:
     under_way: Sequence[str] = ()
     awaited: Sequence[str] = ()
     failed: Sequence[tuple[str, str]] = ()
+    failed_since: Sequence[tuple[str, str]] = ()
     by: str | None = None
     why: str | None = None
     ended: float | None = None

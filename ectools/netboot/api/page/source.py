@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ectools.netboot.api.lacks import find_lack
+from ectools.netboot.api.latecomers import find_latecomers
 from ectools.netboot.api.page.facts import (
     FleetFacts,
     NextBoot,
@@ -71,7 +72,9 @@ def list_facts(
     )
 
 
-def list_rollouts(rollouts: LiveRollouts, releases: Sequence[StagedRelease]) -> list[RolloutFacts]:
+def list_rollouts(
+    rollouts: LiveRollouts, latest: Mapping[str, NodeBoot], releases: Sequence[StagedRelease]
+) -> list[RolloutFacts]:
     """Each group's rollout."""
     tags = {each.id: each.tag for each in releases}
     found = []
@@ -92,6 +95,7 @@ def list_rollouts(rollouts: LiveRollouts, releases: Sequence[StagedRelease]) -> 
                 under_way=list_under_way(rollout, known),
                 awaited=[] if rollout.has_ended else list_awaited(rollout, known),
                 failed=list(rollout.failed.items()),
+                failed_since=find_latecomers(rollout, known.nodes, latest).failed,
                 by=plan.by,
                 why=rollout.why,
                 ended=rollout.ended,
