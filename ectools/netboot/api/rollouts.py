@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ectools.errors import InputError, show_list
 from ectools.netboot.api.answers import answer_json
 from ectools.netboot.api.bodies import read_json_body
+from ectools.netboot.api.lacks import find_lack
 from ectools.netboot.api.latecomers import find_latecomers
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.rights import ForbiddenError
+from ectools.netboot.fleet.assignment import LedRelease, assign
 from ectools.netboot.fleet.live import ContradictionError
+from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.rollout.decide import list_awaited, list_under_way
 from ectools.netboot.rollout.model import Rollout, RolloutPlan, make_rollout_id
 from ectools.suggest import did_you_mean
@@ -137,6 +140,7 @@ class RolloutRoutes:
                 f"{group_name}: its system is {group.system}, which {target.tag or target.id} has not",
                 hint=f"it has {show_list(target.systems)}; nodes that were led there would wait",
             )
+        self._check_installs(group_name, target)
         return RolloutPlan(
             id=make_rollout_id(),
             group=group_name,
@@ -152,6 +156,17 @@ class RolloutRoutes:
             base=group.wanted,
             base_id=None if group.channel is None else _need_staged(staged, group.wanted).id,
         )
+
+    def _check_installs(self, group_name: str, target: StagedRelease) -> None:
+        """Raises ContradictionError where a node is to be installed by what the release has not."""
+        live, led = self._view.fleet, LedRelease(id=target.id, origin="")
+        for node in live.fleet.nodes.values():
+            boot = node.boot or live.fleet.groups[group_name].boot
+            if node.group != group_name or boot is not NodeTarget.INSTALL:
+                continue
+            assignment = assign(live.fleet, node, live.get_override(node.name), led)
+            if (lack := find_lack(assignment, target)) is not None:
+                raise ContradictionError(f"{group_name}: {node.name} would wait: {lack}")
 
     async def _answer(self, rollout: Rollout, *, status: int = 200) -> web.Response:
         return answer_json(self._describe(rollout, await self._view.releases.list()), status=status)

@@ -462,3 +462,18 @@ def test_the_fleet_is_led_by_default_by_nobody() -> None:
     assert live.lead(node) is None
     assert isinstance(Api().rollouts, LiveRollouts)
     assert replace(node, group=None).group is None
+
+
+def test_a_release_without_a_system_to_install_is_no_target_of_nodes_that_install() -> None:
+    async def scenario(client: TestClient[Any, Any], api: Api) -> None:
+        installs = {**NAMED["groups"]["runners"], "boot": "install"}
+        api.document = {**NAMED, "groups": {**NAMED["groups"], "runners": installs}}
+        api.rebase()
+        status, answer = await ask(client, "POST", "rollouts", START)
+        told = "runners: nuc-07 would wait: boot-v2 has no system to install"
+        assert (status, answer["error"]) == (409, told)
+        root = f"/nix/store/{'c' * 32}-nixos-system-ec-node-26.05"
+        api.releases.releases = (replace(CURRENT, installable={CURRENT.systems[0]: [root]}), PREVIOUS)
+        assert (await ask(client, "POST", "rollouts", START))[0] == 201
+
+    run(scenario)
