@@ -272,9 +272,39 @@ def parse_strictly(raw: bytes, path: Path, *, where: str) -> Any:
     except json.JSONDecodeError as error:
         _reject(path, where, f"is not JSON: {error.msg}", line=error.lineno, column=error.colno)
     except RecursionError:
-        _reject(path, where, "is nested too deeply")
+        _reject_somewhere(path, where, "is nested too deeply", text)
     except ValueError as error:
-        _reject(path, where, str(error))
+        _reject_somewhere(path, where, str(error), text)
+
+
+def _reject_somewhere(path: Path, where: str, message: str, text: str) -> NoReturn:
+    """Reject what the fast parser does not tell the place of: the slow one does."""
+    from ectools.documents.json_source import parse_json_source
+    from ectools.documents.source_map import SyntaxProblem
+
+    try:
+        mapped = parse_json_source(text)
+    except SyntaxProblem as problem:
+        position = problem.position
+    else:
+        place = _find_large(mapped.value)
+        position = None if place is None else mapped.find_position(place)
+    if position is None:
+        _reject(path, where, message)
+    _reject(path, where, message, line=position.line, column=position.column)
+
+
+def _find_large(value: Any) -> tuple[str | int, ...] | None:
+    """The place of the first integer that ``_integer`` refuses."""
+    if isinstance(value, int):
+        return () if len(str(value)) > _MAX_DIGITS else None
+    entries = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for step, each in entries:
+        if (found := _find_large(each)) is not None:
+            return (step, *found)
+    return None
 
 
 def _reject(
@@ -304,9 +334,13 @@ def _finite(text: str) -> float:
     return number
 
 
+_MAX_DIGITS = 20
+"""Of a 64 bit integer, with its sign."""
+
+
 def _integer(text: str) -> int:
     # Python refuses to read integers of more than 4,300 digits, in words that help nobody.
-    if len(text) > 20:
+    if len(text) > _MAX_DIGITS:
         raise ValueError(f"holds {text[:20]}…, which is more than a 64 bit integer can be")
     return int(text)
 

@@ -95,9 +95,13 @@ def show(*, name: str, file: Path | None, config: Path | None, sock: Path | None
 
     The boot server of this machine is asked, where one runs. --fleet or --config names a fleet that none
     serves yet; without a server and without them, it is that of the settings on this machine, of fleet.toml
-    in the current directory, or of the example there, in examples/fleet.toml.
+    in the current directory, or of the example there, in examples/fleet.toml: stderr says which.
     """
-    found = _find_node(name, file, config, sock)
+    named = {"--fleet": file, "--config": config, "--socket": sock}
+    given = [option for option, value in named.items() if value is not None]
+    if len(given) > 1:
+        raise click.UsageError(f"{given[0]} and {given[1]} exclude each other: each names a fleet")
+    found = _find_node(name, file, config, sock, as_json=as_json)
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -179,7 +183,9 @@ def _look_at_staged(config: Path) -> Callable[[Fleet], Iterable[str]]:
     return lambda read: list_missing(read, find, find_installed=find_installed)
 
 
-def _find_node(name: str, file: Path | None, config: Path | None, sock: Path | None) -> dict[str, Any]:
+def _find_node(
+    name: str, file: Path | None, config: Path | None, sock: Path | None, *, as_json: bool
+) -> dict[str, Any]:
     """What a node boots, as an object: of the running server, or of a fleet file. Raises InputError."""
     from ectools.netboot.api.client import FleetClient, NoRightError, NoServerError
     from ectools.netboot.fleet.assignment import assign, describe_assignment
@@ -195,7 +201,8 @@ def _find_node(name: str, file: Path | None, config: Path | None, sock: Path | N
             if isinstance(error, NoRightError):
                 click.echo(f"the boot server is not asked: {error.render()}", err=True)
         else:
-            return {"node": name, "match": found["match"], **(found["assignment"] or {})}
+            told = {"node": name, "match": found["match"], **(found["assignment"] or {})}
+            return told if as_json else {**told, "release": _name_release(found)}
     read = _load(file, config)
     node = read.nodes.get(name)
     if node is None:
@@ -203,6 +210,15 @@ def _find_node(name: str, file: Path | None, config: Path | None, sock: Path | N
         raise InputError(f"{name}: the fleet has no such node", hint=known)
     keys = [f"{kind} {value}" for kind, value in list_keys(node.match)]
     return {"node": name, "match": keys, **describe_assignment(assign(read, node))}
+
+
+def _name_release(row: dict[str, Any]) -> str | None:
+    """The release that a node is assigned; where that is said by its id, with its tag before."""
+    wanted = None if row["assignment"] is None else row["assignment"].get("release")
+    staged = None if row["next"] is None else row["next"]["release"]
+    if wanted is None or staged is None or staged["id"] != wanted or not staged["tag"]:
+        return wanted
+    return f"{staged['tag']}, {wanted}"
 
 
 def _load(file: Path | None, config: Path | None) -> Fleet:
@@ -213,12 +229,19 @@ def _load(file: Path | None, config: Path | None) -> Fleet:
         return load_fleet(file)
     settings = load_given(config, None).fleet
     found = load_whole(settings.part, settings.file)
-    if found.nodes or config is not None:
+    if config is not None:
+        return found
+    if found.nodes:
+        click.echo("no boot server was asked: the fleet is that of the settings", err=True)
         return found
     for each in (FLEET_FILE, EXAMPLE_FILE):
         if each.exists():
-            if each is EXAMPLE_FILE:
-                click.echo(f"the fleet is the example's, {each}: there is no other here", err=True)
+            what = (
+                "the example's, as there is no other here"
+                if each is EXAMPLE_FILE
+                else "that of this directory"
+            )
+            click.echo(f"no boot server was asked: the fleet is {what}: {each}", err=True)
             return load_fleet(each)
     raise InputError(
         "there is no fleet: no boot server runs, the settings have no nodes, and there is no fleet.toml here",

@@ -10,6 +10,7 @@ import click
 
 from ectools.cli.fleet_looks import Looks
 from ectools.cli.fleet_socket import open_client, socket_option
+from ectools.cli.param_types import Seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +22,7 @@ _TARGETS = ("network", "disk", "install")
 @click.command(epilog="Example: ectools fleet status --group runners --wait --timeout 900")
 @click.option("--group", metavar="GROUP", help="The nodes of one group alone.")
 @click.option("--wait", is_flag=True, help="Wait until all are on their release and healthy.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: for so long at most."
-)
+@click.option("--timeout", type=Seconds(min=0), metavar="SECONDS", help="With --wait: for so long at most.")
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print an array of nodes.")
 def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path | None, as_json: bool) -> int:
@@ -31,18 +30,18 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
 
     The exit status is 0 where all nodes are on their release and healthy, and 1 otherwise, also where no node
     is of the group. Of those that are held or boot from their disk nothing is expected. Machines without a
-    name come last, and do not count.
+    name come last, and do not count. On stderr is what is not as it was said to be: nodes that were added and
+    are left out, and settings that could not be used.
     """
-    from ectools.cli.fleet_text import draw_rows, summarize_rows
+    from ectools.cli.fleet_text import draw_rows, list_notices, summarize_rows
     from ectools.log import use_colour
 
     looks, client = Looks(timeout, waits=wait), open_client(sock)
-    now = 0.0
+    answer: dict[str, Any] = {}
 
     def look() -> list[dict[str, Any]]:
-        nonlocal now
+        nonlocal answer
         answer = client.get("nodes")
-        now = answer["now"]
         return [row for row in answer["nodes"] if group in (None, row["group"])]
 
     def are_done(rows: list[dict[str, Any]]) -> bool:
@@ -54,9 +53,11 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
     if as_json:
         click.echo(json.dumps(rows))
     else:
-        for drawn in draw_rows(rows, now=now, colour=use_colour(sys.stdout)):
+        for drawn in draw_rows(rows, now=answer["now"], colour=use_colour(sys.stdout)):
             click.echo(drawn)
         click.echo(summarize_rows(rows), err=True)
+        for line in list_notices(answer, group):
+            click.echo(line, err=True)
     return 0 if are_done(rows) and (rows or group is None) else 1
 
 
@@ -66,6 +67,10 @@ def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path |
 @socket_option
 def hold(*, name: str, why: str | None, sock: Path | None) -> None:
     """Have a node boot nothing until it is released: it waits, and asks again."""
+    from ectools.netboot.fleet.override import check_why
+
+    if why is not None:
+        check_why(why)
     open_client(sock).post("nodes", name, "hold", body={} if why is None else {"why": why})
     click.echo(f"{name}: held", err=True)
 

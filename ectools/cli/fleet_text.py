@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -44,14 +45,17 @@ def _describe_state(row: Mapping[str, Any]) -> str:
     notes = []
     if row["boot_once"] is not None and row["boot_once"]["given"] is None:
         notes.append(f"boots once: {describe_next(row)}")
-    elif row["next"] is not None and (row["next"]["boot"] != "network" or _has_other_release(row)):
+    elif row["next"] is not None and _is_other(row):
         notes.append(f"next: {describe_next(row)}")
     if not row["known"]:
         notes.append("no node of the fleet")
     return "; ".join([words, *notes])
 
 
-def _has_other_release(row: Mapping[str, Any]) -> bool:
+def _is_other(row: Mapping[str, Any]) -> bool:
+    """Whether what a node boots next is something else than what it runs."""
+    if row["next"]["boot"] != "network" or row["next"].get("waits") is not None:
+        return True
     wanted, has = row["next"]["release"], row["release"]
     return wanted is None or has is None or wanted["id"] != has["id"]
 
@@ -71,6 +75,8 @@ def describe_next(row: Mapping[str, Any]) -> str:
         wanted = following["wanted"] or "a release"
         return f"{show_text(wanted)}, which is not staged"
     name = _name_release(following["release"])
+    if (waits := following.get("waits")) is not None:  # a boot server of before does not say it
+        return f"{name}, and would wait: {show_text(waits)}"
     return f"{name}, which installs it" if following["boot"] == "install" else name
 
 
@@ -90,6 +96,18 @@ def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> str:
         text += f"; of {rest} nothing is expected"
     others = len(rows) - len(nodes)
     return f"{text}; {_count(others, 'machine')} without a name" if others else text
+
+
+def list_notices(answer: Mapping[str, Any], group: str | None) -> Iterator[str]:
+    """What is not as somebody has said it is to be, beside the rows; of one group's nodes, where one is asked
+    for. A boot server of before does not say it.
+    """
+    if (error := answer.get("reload_error")) is not None:
+        yield f"the settings of before are in force: {show_text(error)} (the boot server's log says more)"
+    for each in answer.get("left_out", ()):
+        if group in (None, each["group"]):
+            name = show_text(each["name"])
+            yield f"left out: {name}: {show_text(each['why'])} (`ectools fleet remove {name}` forgets it)"
 
 
 def _name_lag(row: Mapping[str, Any]) -> str:
@@ -184,7 +202,9 @@ def _show_clock(ahead: float | None) -> str:
 def draw_event(event: Mapping[str, Any]) -> str:
     """Something that happened, on a line."""
     data = "  ".join(
-        f"{name}={show_text(str(value))}" for name, value in event["data"].items() if value not in (None, "")
+        f"{name}={show_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))}"
+        for name, value in event["data"].items()
+        if value not in (None, "")
     )
     by = "" if event["by"] is None else f"by {show_text(event['by'])}"
     parts = (

@@ -11,6 +11,7 @@ import click
 from ectools.cli.fleet_looks import Looks
 from ectools.cli.fleet_socket import open_client, socket_option
 from ectools.cli.lazy import CommandGroup
+from ectools.cli.param_types import Seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,13 +68,13 @@ def rollout() -> None:
 )
 @click.option(
     "--within",
-    type=click.FloatRange(min=1),
+    type=Seconds(min=1),
     metavar="SECONDS",
     help="In which a node has to report.  [default: the group's healthyWithin]",
 )
 @click.option(
     "--off-after",
-    type=click.FloatRange(min=1),
+    type=Seconds(min=1),
     metavar="SECONDS",
     help="Not heard of for so long, a node is off, and holds no wave up.  [default: a day]",
 )
@@ -113,9 +114,7 @@ def start(
 @rollout.command(epilog="Example: ectools rollout status runners --wait")
 @click.argument("group", required=False)
 @click.option("--wait", is_flag=True, help="Wait until it has ended.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: so long at most."
-)
+@click.option("--timeout", type=Seconds(min=0), metavar="SECONDS", help="With --wait: so long at most.")
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print an array of rollouts.")
 def status(*, group: str | None, wait: bool, timeout: float | None, sock: Path | None, as_json: bool) -> int:
@@ -172,8 +171,10 @@ def _name(release: Mapping[str, Any]) -> str:
 
 
 def _summarize(found: Mapping[str, Any]) -> str:
-    quota, has_it = found["waves"][found["wave"]], "had it" if found["state"] in _BACK else "have it"
-    parts = [f"{found['taken']} of {quota} {has_it}", f"{len(found['healthy'])} healthy"]
+    # The group, and with it a wave's size, is another after the end: what is told then was so at the end.
+    quota, is_over = found["waves"][found["wave"]], found["state"] in _ENDS
+    has_it = f"at its end {found['taken']} had it" if is_over else f"{found['taken']} of {quota} have it"
+    parts = [has_it, f"{len(found['healthy'])} healthy"]
     if found["under_way"]:
         parts.append(f"{len(found['under_way'])} under way")
     if found["failed"]:
@@ -197,6 +198,11 @@ def _draw(found: Mapping[str, Any]) -> None:
             click.echo(f"  {title}: {show_text(show_list(found[key]))}")
     for each in found["failed"]:
         click.echo(f"  failed: {show_text(each['node'])}: {show_text(each['why'])}")
+    later = found.get("later", {"came": [], "failed": []})  # a boot server of before does not say it
+    if later["came"]:
+        click.echo(f"  given it since its end: {show_text(show_list(later['came']))}")
+    for each in later["failed"]:
+        click.echo(f"  failed since its end: {show_text(each['node'])}: {show_text(each['why'])}")
 
 
 COMMAND = rollout

@@ -256,8 +256,10 @@ class Api:
             metrics=lambda: "figures 1\n",
             title="boot.example",
             clock=lambda: self.now,
+            reload_error=lambda: self.reload_error,
         )
         self.hub = EventHub(self.view)
+        self.reload_error: str | None = None
 
     def rebase(self) -> None:
         """Read the document again."""

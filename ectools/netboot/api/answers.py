@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from ectools.errors import EcError, InputError, ProblemsError
+from ectools.netboot.api.bodies import TooLargeError
 from ectools.netboot.api.guesses import TooManyTriesError
 from ectools.netboot.api.hosts import WrongHostError
 from ectools.netboot.api.rights import ForbiddenError
@@ -60,6 +61,7 @@ def find_status(error: EcError) -> int:
     statuses: tuple[tuple[type[EcError], int], ...] = (
         (ForbiddenError, 403),
         (WrongHostError, 421),
+        (TooLargeError, 413),
         (TooManyTriesError, 429),
         (UnknownNodeError, 404),
         (UnknownRolloutError, 404),

@@ -14,6 +14,12 @@ from ectools.errors import InputError
 
 _BODY_SECONDS = 10.0
 _MAX_FIELDS = 64
+
+
+class TooLargeError(InputError):
+    """The body is larger than any that is meant."""
+
+
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -47,12 +53,16 @@ async def read_form(request: web.Request) -> dict[str, str]:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The body. Raises InputError where it cannot be read, HTTPRequestTimeout where it does not come,
-    HTTPRequestEntityTooLarge, and ConnectionError where the client has gone.
+    """The body. Raises InputError where it cannot be read, TooLargeError, HTTPRequestTimeout where it does
+    not come, and ConnectionError where the client has gone.
     """
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise TooLargeError(
+            f"what was sent is larger than {request.client_max_size >> 10} KiB", hint="shorten it"
+        ) from error
     except TimeoutError as error:
         raise web.HTTPRequestTimeout from error
     except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError) as error:

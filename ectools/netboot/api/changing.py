@@ -9,12 +9,14 @@ from aiohttp import web
 from ectools.errors import InputError, show_list
 from ectools.netboot.api.answers import answer_json
 from ectools.netboot.api.bodies import read_json_body
+from ectools.netboot.api.lacks import LackingReleaseError, check_release
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.rights import ForbiddenError
 from ectools.netboot.api.rows import describe_node
+from ectools.netboot.fleet.assignment import assign
 from ectools.netboot.fleet.live import ContradictionError
 from ectools.netboot.fleet.model import NodeTarget
-from ectools.netboot.fleet.override import ONCE_TARGETS
+from ectools.netboot.fleet.override import ONCE_TARGETS, BootOnce, NodeOverride, check_why
 from ectools.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 64 << 10
 """Of a request that changes something."""
-MAX_WHY = 200
-"""Characters of a reason."""
 
 
 class Changing:
@@ -112,15 +112,15 @@ class Changing:
 
 async def hold_node(view: FleetView, name: str, *, by: str, why: str | None) -> None:
     """A node boots nothing until it is released. Raises EcError."""
-    if why is not None and not (len(why) <= MAX_WHY and why.isprintable()):
-        raise InputError(f"why: is not one line of at most {MAX_WHY} characters")
+    if why is not None:
+        check_why(why)
     await view.fleet.hold(name, by=by, why=why or None)
 
 
 async def boot_node_once(
     view: FleetView, name: str, *, by: str, boot: str, release: str | None, all_rights: bool = False
 ) -> None:
-    """A node boots this once. Raises EcError, also where the release is not staged."""
+    """A node boots this once. Raises EcError, also where the release is not staged, or has nothing for it."""
     if boot not in ONCE_TARGETS:
         raise InputError(f"boot: is {boot[:40]!r}", hint=f"one of {', '.join(ONCE_TARGETS)}")
     if boot == NodeTarget.INSTALL and not all_rights:
@@ -128,11 +128,18 @@ async def boot_node_once(
             "a disk is written to by order over the control socket alone",
             hint="use ectools fleet boot-once on the boot host",
         )
-    view.fleet.need(name)
-    if release is not None:
-        staged = await view.releases.list(fresh=True)
-        if choose_staged(staged, release) is None:
-            known = [each.tag or each.id for each in staged]
-            hint = did_you_mean(release, known) or f"staged are: {show_list(known)}"
-            raise ContradictionError(f"{release[:80]}: is not staged here", hint=hint)
-    await view.fleet.boot_once(name, NodeTarget(boot), by=by, release=release)
+    node, target = view.fleet.need(name), NodeTarget(boot)
+    staged = await view.releases.list(fresh=True)
+    if release is not None and choose_staged(staged, release) is None:
+        known = [each.tag or each.id for each in staged]
+        hint = did_you_mean(release, known) or f"staged are: {show_list(known)}"
+        raise ContradictionError(f"{release[:80]}: is not staged here", hint=hint)
+    once = NodeOverride(once=BootOnce(boot=target, release=release, at=view.clock(), by=by))
+    assignment = assign(view.fleet.fleet, node, once, view.fleet.lead(node))
+    found = choose_staged(staged, assignment.release)
+    try:
+        if found is not None:
+            check_release(assignment, found)
+    except LackingReleaseError as error:
+        raise ContradictionError(f"{name} would wait: {error.message}", hint=error.hint) from error
+    await view.fleet.boot_once(name, target, by=by, release=release)

@@ -13,6 +13,7 @@ from ectools.netboot.api.answers import AbsentError, answer_json
 from ectools.netboot.api.rows import (
     describe_boot,
     describe_event,
+    describe_left_out,
     describe_node,
     describe_row,
     describe_staged,
@@ -65,10 +66,14 @@ class Reading:
         """In a thread, one after the other: many rows take a moment, in which nodes go on to boot."""
         releases = await self._view.releases.list()
         subjects, now = list_subjects(self._view), self._view.clock()
+        others = {
+            "left_out": describe_left_out(self._view.fleet),
+            "reload_error": self._view.reload_error(),
+        }
 
         def make() -> web.Response:
             rows = [describe_row(self._view, each, releases) for each in subjects]
-            return answer_json({"nodes": rows, "now": now})
+            return answer_json({"nodes": rows, "now": now, **others})
 
         async with self._listing:
             return await asyncio.to_thread(make)

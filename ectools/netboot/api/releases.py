@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ectools.files import FileError
 from ectools.netboot.fleet.model import CHANNEL_PREFIX
 from ectools.netboot.release.channels import list_followed
+from ectools.netboot.release.installed_systems import find_cache, read_roots
 from ectools.netboot.release.manifest import ID_PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from ectools.netboot.release.manifest import Release
     from ectools.netboot.release.store import ReleaseStore
 
 FRESH_SECONDS = 2.0
@@ -24,7 +28,7 @@ class StagedRelease:
     """A release that is staged. ``systems``: their names; ``staged_at``: Unix seconds; ``size`` in bytes.
 
     ``marks``: of ``current``, ``previous``, ``pinned``, ``rollout``, ``withdrawn`` and ``channel:NAME`` those
-    that it has.
+    that it has. ``installable``: system → the store paths of what can be installed where it is booted.
     """
 
     id: str
@@ -33,6 +37,7 @@ class StagedRelease:
     staged_at: int
     size: int
     marks: tuple[str, ...]
+    installable: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class StagedReleases:
@@ -77,9 +82,19 @@ class StagedReleases:
                     *(name for name, ids in sets.items() if release.id in ids),
                     *(f"{CHANNEL_PREFIX}{name}" for name, led in channels.items() if led == release.id),
                 ),
+                installable=self._read_installable(release),
             )
             for release in store.list_releases()
         )
+
+    def _read_installable(self, release: Release) -> Mapping[str, Sequence[str]]:
+        found: dict[str, Sequence[str]] = {}
+        for system in release.systems:
+            cache = find_cache(release, system)
+            if cache is not None:
+                with contextlib.suppress(FileError):  # it is said where a node is to install it
+                    found[system.name] = read_roots(self._store.directory(release.id), cache)
+        return found
 
 
 def choose_staged(releases: Sequence[StagedRelease], wanted: str | None) -> StagedRelease | None:

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ectools.errors import InputError, show_list
 from ectools.netboot.api.answers import answer_json
 from ectools.netboot.api.bodies import read_json_body
+from ectools.netboot.api.lacks import find_lack
+from ectools.netboot.api.latecomers import find_latecomers
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.rights import ForbiddenError
+from ectools.netboot.fleet.assignment import LedRelease, assign
 from ectools.netboot.fleet.live import ContradictionError
+from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.rollout.decide import count_nodes, list_awaited, list_under_way
 from ectools.netboot.rollout.model import Rollout, RolloutPlan, make_rollout_id
 from ectools.suggest import did_you_mean
@@ -73,21 +77,28 @@ class RolloutRoutes:
             raise ForbiddenError("a rollout is started on the boot host (ectools rollout start)")
         body = await read_json_body(request)
         plan = await self._plan(body, by=by)
-        self._rollouts.check_start(plan)
+        tags = {each.id: each.tag for each in await self._view.releases.list()}
+
+        def title(release_id: str) -> str:
+            return tags.get(release_id) or release_id
+
+        self._rollouts.check_start(plan, title=title)
         if not _read_flag(body, "unstaged_hosts"):
-            self._check_hosts(plan, await self._view.hosts())
+            self._check_hosts(plan, await self._view.hosts(), title)
         for release_id in (plan.target, plan.before):
             # Neither may be collected while nodes boot it.
             await self._view.pin(release_id)
         return await self._answer(await self._rollouts.start(plan), status=201)
 
-    def _check_hosts(self, plan: RolloutPlan, hosts: Sequence[Mapping[str, Any]]) -> None:
+    def _check_hosts(
+        self, plan: RolloutPlan, hosts: Sequence[Mapping[str, Any]], title: Callable[[str], str]
+    ) -> None:
         """Raises ContradictionError where a boot host that is up cannot serve what the group's nodes get.
 
         One that has more than it tells of may have it.
         """
         lacking = [
-            f"{host['name']} has not staged {release_id}"
+            f"{host['name']} has not staged {title(release_id)}"
             for host in hosts
             if host["up"] and not host["here"] and not host["left_out"]
             for release_id in (plan.target, plan.before)
@@ -129,6 +140,7 @@ class RolloutRoutes:
                 f"{group_name}: its system is {group.system}, which {target.tag or target.id} has not",
                 hint=f"it has {show_list(target.systems)}; nodes that were led there would wait",
             )
+        self._check_installs(group_name, target)
         base_id = None if group.channel is None else _need_staged(staged, group.wanted).id
         counter = None
         if base_id is not None and group.wanted is not None:
@@ -149,6 +161,17 @@ class RolloutRoutes:
             base_id=base_id,
             base_counter=counter,
         )
+
+    def _check_installs(self, group_name: str, target: StagedRelease) -> None:
+        """Raises ContradictionError where a node is to be installed by what the release has not."""
+        live, led = self._view.fleet, LedRelease(id=target.id, origin="")
+        for node in live.fleet.nodes.values():
+            boot = node.boot or live.fleet.groups[group_name].boot
+            if node.group != group_name or boot is not NodeTarget.INSTALL:
+                continue
+            assignment = assign(live.fleet, node, live.get_override(node.name), led)
+            if (lack := find_lack(assignment, target)) is not None:
+                raise ContradictionError(f"{group_name}: {node.name} would wait: {lack}")
 
     async def _answer(self, rollout: Rollout, *, status: int = 200) -> web.Response:
         return answer_json(self._describe(rollout, await self._view.releases.list()), status=status)
@@ -176,6 +199,7 @@ class RolloutRoutes:
             "failed": [{"node": node, "why": why} for node, why in rollout.failed.items()],
             "under_way": list_under_way(rollout, known),
             "awaited": [] if rollout.has_ended else list_awaited(rollout, known),
+            "later": find_latecomers(rollout, known.nodes, self._view.boots.latest).describe(),
         }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ectools.netboot.api.lacks import find_lack
 from ectools.netboot.api.releases import choose_staged
 from ectools.netboot.api.unnamed import list_unnamed
 from ectools.netboot.boots.model import BootState, NodeStage
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ectools.netboot.boots.model import NodeBoot
     from ectools.netboot.fleet.assignment import Assignment
     from ectools.netboot.fleet.install import NodeInstall
+    from ectools.netboot.fleet.live import LiveFleet
     from ectools.netboot.fleet.override import NodeOverride
     from ectools.netboot.state.interface import StateEvent
 
@@ -31,7 +33,8 @@ def list_subjects(view: FleetView) -> list[str]:
 def describe_row(view: FleetView, subject: str, releases: Sequence[StagedRelease]) -> dict[str, Any]:
     """What is known of one node, or of a machine without a name, on one line.
 
-    ``next`` is what it boots when it asks, None for a machine without a name; ``on_release`` whether it runs
+    ``next`` is what it boots when it asks, and why it would wait (``waits``), None for a machine without a
+    name; ``on_release`` whether it runs
     what it should and is healthy: no, while it is to be installed. None where nothing is expected of it: it
     is held, or boots a disk that does not tell of its boots.
     """
@@ -61,6 +64,7 @@ def _describe_next(
         "system": assignment.system if is_network else None,
         "wanted": assignment.release if has_release else None,
         "release": None if wanted is None or not has_release else {"id": wanted.id, "tag": wanted.tag},
+        "waits": find_lack(assignment, wanted),
     }
 
 
@@ -98,6 +102,15 @@ def _is_on_release(
     if boot is None or wanted is None:
         return False
     return boot.state is BootState.HEALTHY and boot.release == wanted.id
+
+
+def describe_left_out(fleet: LiveFleet) -> list[dict[str, Any]]:
+    """Nodes that were added and are not in force: they contradict the settings or the fleet file. By name."""
+    added = fleet.added
+    return [
+        {"name": name, "group": added[name].node.group if name in added else None, "why": why}
+        for name, why in sorted(fleet.left_out.items())
+    ]
 
 
 def describe_override(override: NodeOverride | None) -> dict[str, Any]:

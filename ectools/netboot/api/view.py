@@ -42,7 +42,8 @@ class FleetView:
 
     ``hosts`` gives a row for each boot host that shares the store, and ``pin`` keeps a release, by its id,
     from being collected; they raise EcError. ``title`` is what the host is called on the page. ``clock``
-    gives Unix seconds.
+    gives Unix seconds. ``reload_error``: why the settings that were read last are not in force; None: they
+    are.
     """
 
     fleet: LiveFleet
@@ -56,3 +57,4 @@ class FleetView:
     metrics: Callable[[], str]
     title: str
     clock: Callable[[], float]
+    reload_error: Callable[[], str | None] = lambda: None

@@ -102,6 +102,9 @@ class LiveFleet:
     def need(self, name: str) -> Node:
         """The node of that name. Raises UnknownNodeError with what was probably meant."""
         node = self.fleet.nodes.get(name)
+        if node is None and (why := self.left_out.get(name)) is not None:
+            hint = f"`ectools fleet remove {name}` forgets it"
+            raise UnknownNodeError(f"{name}: was added, and is left out: {why}", hint=hint)
         if node is None:
             known = did_you_mean(name, self.fleet.nodes) or f"it has {_count(len(self.fleet.nodes))}"
             raise UnknownNodeError(f"{cut(name)}: the fleet has no such node", hint=known)

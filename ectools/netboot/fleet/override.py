@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from ectools.errors import InputError
 from ectools.netboot.fleet.install import FIRST_ORDER, NodeInstall, name_order, parse_install
 from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.state.decode import (
@@ -33,6 +34,16 @@ if TYPE_CHECKING:
 ONCE_TARGETS = (NodeTarget.NETWORK, NodeTarget.DISK, NodeTarget.INSTALL)
 """What a node can boot once: to boot nothing once would be a hold that nobody ends."""
 _UNREADABLE = "cannot be read by this version"
+
+
+MAX_WHY = 200
+"""Characters of a reason."""
+
+
+def check_why(why: str) -> None:
+    """Raises InputError for what is no reason that others can be shown."""
+    if not (len(why) <= MAX_WHY and why.isprintable()):
+        raise InputError(f"why: is not one line of at most {MAX_WHY} characters")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -340,7 +340,7 @@ def _go_on(rollout: Rollout, known: Known) -> Rollout:
     if rollout.wave < rollout.plan.last_wave:
         return replace(rollout, wave=rollout.wave + 1, opened=known.now)
     absent = sorted(known.nodes - rollout.taken.keys())
-    why = f"off until now, and given it when they come: {show_list(absent)}" if absent else None
+    why = f"off at its end, and given it when they come: {show_list(absent)}" if absent else None
     return _end(rollout, RolloutState.DONE, why=why, now=known.now)
 
 

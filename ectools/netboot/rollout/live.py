@@ -212,15 +212,18 @@ class LiveRollouts:
 
     # What is asked of it
 
-    def check_start(self, plan: RolloutPlan) -> None:
-        """Raises RolloutConflictError, InputError: it cannot be started as things are."""
+    def check_start(self, plan: RolloutPlan, *, title: Callable[[str], str] = str) -> None:
+        """Raises RolloutConflictError, InputError: it cannot be started as things are.
+
+        ``title``: what a release is called, by its id.
+        """
         if not self._members.list_all(plan.group):
             raise InputError(f"{plan.group}: no node is in this group")
         if plan.target == plan.before:
             option = f"groups.{plan.group}.release"
             hint = f"name what it boots now in {option}, so that staging another does not change it"
             raise RolloutConflictError(
-                f"{plan.group}: boots {plan.target} already", hint=hint if plan.base is None else None
+                f"{plan.group}: boots {title(plan.target)} already", hint=hint if plan.base is None else None
             )
 
         members = self._members.list_all(plan.group)
@@ -232,7 +235,7 @@ class LiveRollouts:
         now = self.rollouts.get(plan.group)
         if now is not None and not now.has_ended:
             raise RolloutConflictError(
-                f"{plan.group}: a rollout of {now.plan.target} is {now.state}",
+                f"{plan.group}: a rollout of {title(now.plan.target)} is {now.state}",
                 hint=f"`ectools rollout abort {plan.group}` ends it",
             )
 

@@ -50,7 +50,7 @@ _LOAD_SECONDS = 10.0  # a disk that hangs keeps no machine from booting
 class FleetService:
     """The listeners of one boot server. ``control`` is the path of the control socket, None for none.
 
-    ``health`` and ``metrics`` are as in ``FleetView``; ``tokens`` are ``fleet.listen``'s.
+    ``health``, ``metrics`` and ``reload_error`` are as in ``FleetView``; ``tokens`` are ``fleet.listen``'s.
     ``is_shared``: other boot hosts have the same store; ``behind``, ``clock``, ``knows_time`` and ``ahead``
     are as in ``BootHosts``.
     """
@@ -74,6 +74,7 @@ class FleetService:
         knows_time: Callable[[], bool] = lambda: True,
         ahead: Callable[[], float | None] = lambda: None,
         behind: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        reload_error: Callable[[], str | None] = lambda: None,
         mount: Sequence[Mount] = (),
         jobs: Jobs | None = None,
     ) -> None:
@@ -107,6 +108,7 @@ class FleetService:
             metrics=metrics,
             title=settings.hostname,
             clock=clock,
+            reload_error=reload_error,
         )
         self._hub = EventHub(self._view)
         self._rights = TokenRights(tokens, clock=time.time)

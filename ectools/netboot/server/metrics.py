@@ -21,6 +21,8 @@ from ectools.netboot.server.metrics_table import (
     HTTP_REQUESTS,
     HTTP_SENT,
     HTTP_TURNED_AWAY,
+    LAST_RELOAD_SUCCESSFUL,
+    NODES_LEFT_OUT,
     PROXY_DHCP_IGNORED,
     PROXY_DHCP_OFFERS,
     RELEASE_STAGED,
@@ -76,7 +78,8 @@ class StoreHealth(Protocol):
 class Remembered:
     """What is known of nodes, of what is said of them for a while (``overrides``, by name), of boots and
     rollouts (group → its own, and how many of its nodes are ``under_way``), and the store that it is in; and
-    what groups are to boot that is not staged here (``unstaged``).
+    what groups are to boot that is not staged here (``unstaged``). ``left_out``: how many nodes that were
+    added are not in force.
 
     ``clock_ahead``: seconds by which the host's clock is ahead of that of who shares it; None: not known.
     """
@@ -89,6 +92,7 @@ class Remembered:
     unstaged: Sequence[UnstagedRelease] = ()
     overrides: Mapping[str, NodeOverride] = field(default_factory=dict)
     clock_ahead: float | None = None
+    left_out: int = 0
 
 
 def render_metrics(
@@ -101,15 +105,18 @@ def render_metrics(
     clients: ClientCounts | None,
     release: Release | None,
     remembered: Remembered,
+    is_reloaded: bool = True,
 ) -> str:
     """The figures of a boot server. ``release`` is what is served.
 
-    ``tftp``, ``clients`` None: nothing is known of it.
+    ``tftp``, ``clients`` None: nothing is known of it. ``is_reloaded``: the settings that were read last are
+    in force.
     """
     none: Mapping[str, str] = {}
     return "".join(
         [
             *_render_http(server),
+            render_metric(LAST_RELOAD_SUCCESSFUL, [(none, int(is_reloaded))]),
             render_metric(BOOTS, [(none, boots)]),
             render_metric(DNSMASQ_UP, [(none, int(dnsmasq_up))]),
             render_metric(DNSMASQ_RESTARTS, [(none, dnsmasq_restarts)]),
@@ -158,6 +165,7 @@ def _render_remembered(known: Remembered, release: Release | None) -> Iterator[s
     none: Mapping[str, str] = {}
     register, store = known.register, known.store
     yield known.nodes.render(register.latest, served=release, overrides=known.overrides)
+    yield render_metric(NODES_LEFT_OUT, [(none, known.left_out)])
     yield from render_boots(register.counts, groups=known.nodes.groups)
     yield from render_rollouts(known.rollouts, known.under_way, groups=known.nodes.groups)
     yield _render_unstaged(known.unstaged, groups=known.nodes.groups)

@@ -73,6 +73,11 @@ HTTP_TURNED_AWAY = _counter(
 )
 FAULTS = _counter("faults", "Exceptions caught where none may get through: each is a bug.")
 
+LAST_RELOAD_SUCCESSFUL = _gauge(
+    "last_reload_successful",
+    "Whether the settings and the fleet file that were read last are in force: 1, or 0: those of before are.",
+)
+
 DNSMASQ_UP = _gauge("dnsmasq_up", "Whether dnsmasq serves: 1 or 0.")
 DNSMASQ_RESTARTS = _counter(
     "dnsmasq_restarts", "Times that dnsmasq was started again because it had ended or hung."
@@ -162,6 +167,10 @@ NODE_INFO = _gauge("node_info", "1 for each node of the fleet.", node="its name"
 NODE_INFO_LEFT_OUT = _gauge(
     "node_info_left_out", "Nodes of the fleet without a node_info, because there are too many."
 )
+NODES_LEFT_OUT = _gauge(
+    "nodes_left_out",
+    "Nodes that were added, and are left out because they contradict the settings or the fleet file.",
+)
 
 ROLLOUTS_BY_STATE = _gauge(
     "rollouts",
@@ -201,14 +210,15 @@ STATE_CLOCK_AHEAD = _gauge(
 
 METRIC_SECTIONS: Mapping[str, tuple[Metric, ...]] = {
     "Nodes and their boots": (
-        *(NODES, NODE_INFO, NODE_INFO_LEFT_OUT, BOOTS_BEGUN, BOOTS_ENDED, BOOT_SECONDS),
-        *(BOOT_STAGE_SECONDS, REPORTS, BOOTS),
+        *(NODES, NODE_INFO, NODE_INFO_LEFT_OUT, NODES_LEFT_OUT, BOOTS_BEGUN, BOOTS_ENDED),
+        *(BOOT_SECONDS, BOOT_STAGE_SECONDS, REPORTS, BOOTS),
     ),
     "Rollouts": (
         *(ROLLOUTS_BY_STATE, ROLLOUT_NODES, ROLLOUT_WAVE, ROLLOUT_WAVES, ROLLOUT_WAVE_OPENED_TIME),
         ROLLOUT_ENDED_TIME,
     ),
     "Releases": (RELEASE_STAGED, RELEASE_STAGED_TIME, RELEASE_INFO, RELEASE_SYSTEMS, RELEASES_UNSTAGED),
+    "Settings": (LAST_RELOAD_SUCCESSFUL,),
     "HTTP": (
         *(HTTP_CONNECTIONS, HTTP_CONNECTIONS_MAX, HTTP_ACCEPTED, HTTP_REQUESTS, HTTP_SENT),
         *(HTTP_TURNED_AWAY, FAULTS),

@@ -40,6 +40,8 @@ class Reloader(Generic[Plan]):
         self._notifier = notifier
         self._stop = stop
         self._asked = asyncio.Event()
+        self.error: str | None = None
+        """Why the settings that were read last are not in force, on a line; None: they are."""
 
     def ask(self) -> None:
         """Read the settings again, soon."""
@@ -70,11 +72,14 @@ class Reloader(Generic[Plan]):
                 return  # a manager that was told of the stop must not hear that this is ready
             self._apply(plan)
         except EcError as error:
+            self.error = error.message.partition("\n")[0]
             _log.error("the settings cannot be used; the old ones stay in force", reason=error.render())
         except Exception as error:
             # A fault of ours must not end the reloads.
+            self.error = f"a fault of this program: {type(error).__name__}"
             _log.exception("a fault of this program; the old settings stay in force", error)
         else:
+            self.error = None
             _log.info("the settings have been read again")
         if not self._stop.is_set():
             self._notifier.ready()

@@ -183,6 +183,7 @@ class _Boot:
             ahead=self._records.measure_ahead,
             health=self._describe_health,
             metrics=self._render_metrics,
+            reload_error=lambda: self.reloader.error,
             tokens=plan.access_tokens,
             control=control,
             mount=[mount_page],
@@ -310,7 +311,9 @@ class _Boot:
         # It serves all the same: its own watchdog, which asks the boot port, does not end it for that.
         status = {"status": "degraded"} if failing else {}
         lacks = {"lacks": [each.describe() for each in self._fleet.unstaged]}
-        return {**state, **self._records.describe(), **lacks, "failing": failing, **status}
+        # Neither is a reason to send nodes elsewhere: what is in force is served.
+        stale = {"reload_error": self.reloader.error, "nodes_left_out": len(self._live.left_out)}
+        return {**state, **self._records.describe(), **lacks, **stale, "failing": failing, **status}
 
     async def _describe_health(self) -> Mapping[str, Any]:
         root, of_site = await asyncio.gather(self._server.is_root_there(), self._site.report())
@@ -326,6 +329,7 @@ class _Boot:
             tftp=self._dnsmasq.tftp,
             clients=self._dnsmasq.clients,
             release=self._site.release,
+            is_reloaded=self.reloader.error is None,
             remembered=Remembered(
                 nodes=self._figures.find(self._live.fleet, base=self._plan.policy.figures),
                 overrides=self._live.overrides,
@@ -333,6 +337,7 @@ class _Boot:
                 rollouts=self._rollouts.rollouts.rollouts,
                 under_way=self._rollouts.rollouts.count_under_way(),
                 unstaged=self._fleet.unstaged,
+                left_out=len(self._live.left_out),
                 store=self._records.store,
                 clock_ahead=self._records.measure_ahead(),
             ),

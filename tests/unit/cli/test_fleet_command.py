@@ -87,9 +87,24 @@ def test_show_finds_the_fleet_of_the_settings_or_of_the_directory(
     status, _, err = program(COMMAND, "show", "studio")
     assert (status, "there is no fleet.toml here" in err) == (2, True)
     (tmp_path / "fleet.toml").write_bytes(FLEET.read_bytes())
-    assert program(COMMAND, "show", "studio")[0] == 0
+    status, _, err = program(COMMAND, "show", "studio")
+    told = "no boot server was asked: the fleet is that of this directory: fleet.toml\n"
+    assert (status, err) == (0, told)
     status, _, err = program(COMMAND, "show", "nuc-7")
     assert (status, "did you mean nuc-07?" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--fleet", "a", "--config", "b"), "--fleet and --config exclude each other"),
+        (("--fleet", "a", "--socket", "c"), "--fleet and --socket exclude each other"),
+        (("--config", "b", "--socket", "c"), "--config and --socket exclude each other"),
+    ],
+)
+def test_one_fleet_is_shown_and_not_two(program: Program, options: tuple[str, ...], told: str) -> None:
+    status, out, err = program(COMMAND, "show", "nuc-07", *options)
+    assert (status, out, told in err) == (2, "", True)
 
 
 def test_diff(program: Program) -> None:

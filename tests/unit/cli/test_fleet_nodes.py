@@ -104,6 +104,34 @@ def test_status(program: Program, sock: Path) -> None:
     assert "no node is of the group nobody" in err
 
 
+def test_what_is_not_in_force_is_said_beside_the_rows(program: Program, tmp_path: Path) -> None:
+    """A node that was added to a group is left out once its fleet file has that no more."""
+    path = tmp_path / "other.sock"
+    with control_socket(path, lambda _: None) as api:
+        add = ("add", "x1", "--group", "runners", "--serial", "S9", "--socket", path)
+        assert program(COMMAND, *add)[0] == 0
+        api.document = {"groups": {"racers": {}}, "nodes": {}}
+        api.rebase()
+        api.reload_error = "fleet.toml: cannot be read"
+        status, _, err = program(COMMAND, "status", "--socket", path)
+        told = [line for line in err.splitlines() if not line.startswith("warning: ")]
+        assert (status, told) == (
+            0,
+            [
+                "0 nodes: 0 on their release and healthy",
+                f"the settings of before are in force: {api.reload_error} (the boot server's log says more)",
+                f"left out: x1: {api.fleet.left_out['x1']} (`ectools fleet remove x1` forgets it)",
+            ],
+        )
+        _, _, err = program(COMMAND, "status", "--group", "racers", "--socket", path)
+        assert "left out" not in err
+        status, _, err = program(COMMAND, "show", "x1", "--socket", path)
+        assert (status, "x1: was added, and is left out: runners" in err) == (2, True)
+        assert program(COMMAND, "remove", "x1", "--socket", path)[0] == 0
+        _, _, err = program(COMMAND, "status", "--socket", path)
+        assert "left out" not in err
+
+
 def test_status_is_0_where_all_are_well(program: Program, tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
 
@@ -147,6 +175,17 @@ def test_boots(program: Program, sock: Path) -> None:
     assert (status, out, err) == (0, "", "never: has not booted yet\n")
 
 
+def test_why_a_node_would_wait_is_shown_with_what_it_boots() -> None:
+    row: dict[str, Any] = {"boot_once": None, "hold": None, "known": True, "state": "healthy", "why": None}
+    row |= {"name": "n", "since": NOW, "release": {"id": CURRENT.id, "tag": "boot-v2"}}
+    row["next"] = {"boot": "network", "release": row["release"], "waits": "boot-v2 has no system x"}
+    (_, line) = fleet_text.draw_rows([row], now=NOW, colour=False)
+    assert line.endswith("healthy; next: boot-v2, and would wait: boot-v2 has no system x")
+    row["next"] = {"boot": "network", "release": row["release"]}  # of a boot server of before
+    (_, line) = fleet_text.draw_rows([row], now=NOW, colour=False)
+    assert line.endswith("  healthy")
+
+
 def test_a_strip_in_colour() -> None:
     from ectools.netboot.api.rows import describe_boot
 
@@ -183,18 +222,26 @@ def test_changes_and_the_log(program: Program, sock: Path, monkeypatch: pytest.M
         *("--kernel-argument", "quiet"),
     )
     assert added == "nuc-09: added; it boots: boot-v2\n"
+    by_id = ("boot-once", "nuc-09", "--release", PREVIOUS.id)
+    assert say(*by_id) == "nuc-09: boots once: boot-v1\n"
+    _, out, _ = program(COMMAND, "show", "nuc-09", "--socket", sock)
+    assert f"release          boot-v1, {PREVIOUS.id}   (boot once by " in out
+    _, out, _ = program(COMMAND, "show", "nuc-09", "--socket", sock, "--json")
+    assert json.loads(out)["release"] == PREVIOUS.id
     _, out, _ = program(COMMAND, "show", "nuc-09", "--socket", sock)
     assert "match            mac 02:00:00:00:00:0b\n" in out
     assert "kernelArguments  console=ttyS0 quiet" in out
     assert say("remove", "nuc-09") == "nuc-09: removed\n"
     _, out, _ = program(COMMAND, "log", "--socket", sock)
     lines = out.splitlines()
+    node = lines[3].partition("  node=")[2]
+    assert json.loads(node)["match"]["mac"] == ["02:00:00:00:00:0a", "02:00:00:00:00:0b"]
     assert [line.split("  ")[2] for line in lines] == [
-        *("node-held", "node-boot-once", "node-released", "node-added", "node-removed"),
+        *("node-held", "node-boot-once", "node-released", "node-added", "node-boot-once", "node-removed"),
     ]
     assert lines[1].startswith("2  2027-01-15T08:00:00Z  node-boot-once  nuc-07  by ")
     assert lines[1].endswith("  boot=disk")
-    _, out, _ = program(COMMAND, "log", "--after", "4", "--json", "--socket", sock)
+    _, out, _ = program(COMMAND, "log", "--after", "5", "--json", "--socket", sock)
     assert json.loads(out)["kind"] == "node-removed"
 
 
@@ -282,10 +329,14 @@ def test_what_is_wrong_is_said(program: Program, sock: Path, tmp_path: Path) -> 
         (("boots", ""), 2, "a name was expected, and an empty one was given"),
         (("show", "nuc-7"), 2, "did you mean nuc-07?"),
         (("release", "nuc-07"), 2, "is not held"),
+        (("hold", "nuc-07", "--why", "x" * 70_000), 2, "why: is not one line of at most 200 characters"),
+        (("add", "nuc-09", "--serial", "x" * 70_000), 2, "what was sent is larger than 64 KiB"),
+        (("status", "--wait", "--timeout", "nan"), 2, "nan is no time in seconds"),
         (("boot-once", "nuc-07", "--release", "boot-v9"), 2, "is not staged here"),
         (("boot-once", "nuc-07", "--release", "boot-v1", "--disk"), 2, "exclude each other"),
         (("boot-once", "nuc-07", "install", "--disk"), 2, "--disk and install exclude each other"),
         (("boot-once", "nuc-07", "hold"), 2, "'hold' is not one of"),
+        (("boot-once", "nuc-07", "install"), 2, "nuc-07 would wait: boot-v2 has no system to install"),
         (("add", "nuc-09"), 2, "says nothing that the machine is known by"),
         (("add", "nuc-09", "--mac", "x"), 2, "fleet.nodes.nuc-09.match.mac"),
         (("remove", "nuc-07"), 2, "stands in fleet.toml"),

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import golden
-from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, Api, control_socket
+from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, Api, control_socket, make_boot
 
 from ectools.cli import fleet_looks
 from ectools.cli.rollout import COMMAND
+from ectools.netboot.boots.model import BootState, NodeStage
 from ectools.netboot.rollout.kept import ROLLOUTS
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def test_start_says_how_many_get_it_and_when(program: Program, sock: Path) -> No
     assert err.endswith("runners: boot-v2 goes to 2, 6, 12 of 12 nodes\n")
     status, _, err = program(COMMAND, *arguments)
     assert status == 2
-    assert f"runners: a rollout of {CURRENT.id} is running" in err
+    assert "runners: a rollout of boot-v2 is running" in err
     assert "`ectools rollout abort runners` ends it" in err
     for name, told in (("pause", "paused"), ("resume", "goes on"), ("abort", "ended; all go back")):
         status, _, err = program(COMMAND, name, "runners", "--socket", sock)
@@ -117,6 +118,9 @@ def test_waiting_ends_with_it_or_with_the_time(
         arguments = ("status", "runners", "--wait", "--timeout", "0.01", "--socket", sock)
         assert program(COMMAND, *arguments)[0] == 1
         assert program(COMMAND, "status", "--timeout", "1", "--socket", sock)[0] == 2
+        for command in (("status", "--wait", "--timeout"), ("start", "r", "--group", "g", "--within")):
+            status, _, err = program(COMMAND, *command, "nan", "--socket", sock)
+            assert (status, "nan is no time in seconds" in err) == (2, True)
         status, _, err = program(COMMAND, "status", "nobody", "--socket", sock)
         assert (status, "this group has no rollout" in err) == (2, True)
     with control_socket(sock, keep(state="done", healthy=["n00"], taken=[["n00", NOW - 5]])):
@@ -130,8 +134,35 @@ def test_of_one_that_was_stopped_nothing_is_under_way(program: Program, tmp_path
     with control_socket(tmp_path / "control.sock", state):
         status, out, _ = program(COMMAND, "status", "--socket", tmp_path / "control.sock")
     assert status == 1
-    assert out.startswith("runners: boot-v2: stopped, wave 1 of 2: 3 of 6 had it, 0 healthy, 1 failed\n")
+    assert out.startswith(
+        "runners: boot-v2: stopped, wave 1 of 2: at its end 3 had it, 0 healthy, 1 failed\n"
+    )
     assert "under way" not in out
+
+
+def test_what_has_come_to_it_since_its_end_is_told(program: Program, tmp_path: Path) -> None:
+    done = keep(state="done", taken=[["n00", NOW - 300]], healthy=["n00"], ended=NOW - 200, wave=2)
+
+    def put(api: Api) -> None:
+        done(api)
+        stages = {NodeStage.SCRIPT: NOW - 100}
+        api.boots.note(make_boot("n01", id="b-1", stages=stages, state=BootState.HEALTHY))
+        bad = {"stages": stages, "state": BootState.UNHEALTHY}
+        api.boots.note(make_boot("n02", id="b-2", **bad, why="a.service has failed"))
+        api.boots.note(make_boot("n00", id="b-3", **bad))
+        api.boots.note(make_boot("n03", id="b-4", release=PREVIOUS.id, **bad))
+
+    with control_socket(tmp_path / "control.sock", put):
+        status, out, _ = program(COMMAND, "status", "--socket", tmp_path / "control.sock")
+    assert (status, out.splitlines()) == (
+        0,
+        [
+            "runners: boot-v2: done, wave 2 of 2: at its end 1 had it, 1 healthy",
+            "  given it since its end: n01, n02",
+            "  failed since its end: n00: unhealthy",
+            "  failed since its end: n02: a.service has failed",
+        ],
+    )
 
 
 def test_where_there_is_none(program: Program, sock: Path) -> None:

@@ -24,10 +24,14 @@ class ServedRelease:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NextBoot:
-    """The release of a node's next boot. ``release``: its id, None where what ``tag`` names is not staged."""
+    """The release of a node's next boot. ``release``: its id, None where what ``tag`` names is not staged.
+
+    ``waits``: why the node would wait, because the release has nothing for it; None: it has.
+    """
 
     release: str | None
     tag: str | None = None
+    waits: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +75,8 @@ class RolloutFacts:
     """A group's rollout. ``release`` and ``before``: ids, each with its tag or None; times are Unix seconds.
 
     ``waves``: how many nodes may have the release in each; ``wave`` counts from 0, the canaries'. ``size``:
-    nodes of the group that are not held. ``failed``: names, and why.
+    nodes of the group that are not held. ``failed``: names, and why; ``failed_since``: likewise, since its
+    end.
     """
 
     group: str
@@ -86,6 +91,7 @@ class RolloutFacts:
     under_way: Sequence[str] = ()
     awaited: Sequence[str] = ()
     failed: Sequence[tuple[str, str]] = ()
+    failed_since: Sequence[tuple[str, str]] = ()
     by: str | None = None
     why: str | None = None
     ended: float | None = None
@@ -94,7 +100,8 @@ class RolloutFacts:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetFacts:
     """All nodes and rollouts at the time ``now`` (Unix seconds), in any order. ``release`` None: nothing is
-    staged. ``unstaged``: what groups are to boot and this host has not.
+    staged. ``unstaged``: what groups are to boot and this host has not. ``left_out``: nodes that were added
+    and are not in force, and why; ``reload_error`` as in ``FleetView``.
     """
 
     nodes: Sequence[NodeFacts]
@@ -102,6 +109,8 @@ class FleetFacts:
     release: ServedRelease | None = None
     rollouts: Sequence[RolloutFacts] = ()
     unstaged: Sequence[UnstagedRelease] = ()
+    left_out: Sequence[tuple[str, str]] = ()
+    reload_error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -133,6 +133,7 @@ def _list_nodes(rollout: RolloutFacts) -> list[NodeList]:
     """By standing, those alone that there are; what is wrong comes first, and all that is named is a link."""
     parts = (
         ("failed", "failed", list(rollout.failed)),
+        ("failed since its end", "failed", list(rollout.failed_since)),
         ("under way", "booting", [(name, None) for name in rollout.under_way]),
         ("awaited", "silent", [(name, None) for name in rollout.awaited]),
         ("healthy", "healthy", [(name, None) for name in rollout.healthy]),

@@ -170,16 +170,17 @@ class _Page:
 
     async def _gather(self) -> Callable[[], FleetFacts]:
         """What finds the facts of the fleet as it is now. Raises EcError where no releases can be read."""
-        releases = await self._view.releases.list()
+        releases, latest = await self._view.releases.list(), dict(self._view.boots.latest)
         wanted = list_group_releases(self._view.fleet.fleet, self._view.rollouts.find_led)
         return functools.partial(
             list_facts,
             self._view.fleet,
-            dict(self._view.boots.latest),
+            latest,
             releases,
             now=self._view.clock(),
-            rollouts=list_rollouts(self._view.rollouts, releases),
+            rollouts=list_rollouts(self._view.rollouts, latest, releases),
             unstaged=find_unstaged(wanted, releases),
+            reload_error=self._view.reload_error(),
         )
 
     async def _find_page(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from ectools.netboot.api.page import text
 from ectools.netboot.api.page.filters import RowFilter, RowOrder, RowState
+from ectools.netboot.api.page.notices import write_notices
 from ectools.netboot.api.page.rollouts import build_panels
 from ectools.netboot.boots.model import BootState, NodeStage
 
@@ -58,7 +59,8 @@ class NodeRow:
     """A row as the template shows it: all text is bounded and visible, and not yet escaped.
 
     ``progress``: how many stages a boot that is under way has come, and of how many; None where none is.
-    ``next``: the release of its next boot, where that is another than the one of its newest.
+    ``next``: the release of its next boot, where that is another than the one of its newest, or why it would
+    wait.
     """
 
     key: str
@@ -113,7 +115,8 @@ class ReleaseLine:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetPage:
     """The whole list. ``summary`` is its one sentence, ``hidden`` how many rows more fit the filter;
-    ``unstaged`` has a sentence for each release that this host lacks.
+    ``unstaged`` has a sentence for each release that this host lacks, ``notices`` one for what else is not as
+    it was said to be.
     """
 
     summary: str
@@ -132,6 +135,7 @@ class FleetPage:
     rollouts_hidden: int = 0
     unstaged: Sequence[str] = ()
     unstaged_hidden: int = 0
+    notices: Sequence[str] = ()
 
 
 def build_fleet_page(
@@ -168,6 +172,7 @@ def build_fleet_page(
         rollouts_hidden=panels_hidden,
         unstaged=[_write_unstaged(each) for each in facts.unstaged[:MAX_UNSTAGED]],
         unstaged_hidden=max(len(facts.unstaged) - MAX_UNSTAGED, 0),
+        notices=write_notices(facts),
     )
 
 
@@ -220,7 +225,11 @@ def _count_stages(boot: NodeBoot) -> tuple[int, int] | None:
 
 
 def _write_next(node: NodeFacts) -> str | None:
-    if node.next is None or (node.boot is not None and node.next.release == node.boot.release):
+    if node.next is None:
+        return None
+    if node.next.waits is not None:
+        return f"it would wait: {text.show_line(node.next.waits)}"
+    if node.boot is not None and node.next.release == node.boot.release:
         return None
     if node.next.release is None:
         return f"{text.show_line(node.next.tag or '', 60)}, not staged"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ectools.netboot.api.lacks import find_lack
+from ectools.netboot.api.latecomers import find_latecomers
 from ectools.netboot.api.page.facts import (
     FleetFacts,
     NextBoot,
@@ -49,6 +51,7 @@ def list_facts(
     now: float,
     rollouts: Sequence[RolloutFacts] = (),
     unstaged: Sequence[UnstagedRelease] = (),
+    reload_error: str | None = None,
 ) -> FleetFacts:
     """All nodes of the fleet, and the machines that have booted and are none."""
     nodes = fleet.fleet.nodes
@@ -64,10 +67,14 @@ def list_facts(
         else ServedRelease(id=current.id, tag=current.tag, staged=current.staged_at),
         rollouts=rollouts,
         unstaged=unstaged,
+        left_out=sorted(fleet.left_out.items()),
+        reload_error=reload_error,
     )
 
 
-def list_rollouts(rollouts: LiveRollouts, releases: Sequence[StagedRelease]) -> list[RolloutFacts]:
+def list_rollouts(
+    rollouts: LiveRollouts, latest: Mapping[str, NodeBoot], releases: Sequence[StagedRelease]
+) -> list[RolloutFacts]:
     """Each group's rollout."""
     tags = {each.id: each.tag for each in releases}
     found = []
@@ -88,6 +95,7 @@ def list_rollouts(rollouts: LiveRollouts, releases: Sequence[StagedRelease]) -> 
                 under_way=list_under_way(rollout, known),
                 awaited=[] if rollout.has_ended else list_awaited(rollout, known),
                 failed=list(rollout.failed.items()),
+                failed_since=find_latecomers(rollout, known.nodes, latest).failed,
                 by=plan.by,
                 why=rollout.why,
                 ended=rollout.ended,
@@ -151,7 +159,7 @@ def _choose_next(assignment: Assignment, releases: Sequence[StagedRelease]) -> N
         return None
     staged = choose_staged(releases, assignment.release)
     if staged is not None:
-        return NextBoot(release=staged.id, tag=staged.tag)
+        return NextBoot(release=staged.id, tag=staged.tag, waits=find_lack(assignment, staged))
     return None if assignment.release is None else NextBoot(release=None, tag=assignment.release)
 
 

@@ -12,13 +12,14 @@ from support.staged import make_release, put_release
 
 from ectools.errors import EcError, InputError
 from ectools.netboot.api.answers import AbsentError, answer_error, find_status
-from ectools.netboot.api.changing import MAX_WHY, boot_node_once, hold_node
+from ectools.netboot.api.changing import boot_node_once, hold_node
 from ectools.netboot.api.guesses import TooManyTriesError
 from ectools.netboot.api.reading import need_subject
 from ectools.netboot.api.releases import FRESH_SECONDS, StagedReleases, choose_staged
 from ectools.netboot.api.rights import ForbiddenError
 from ectools.netboot.api.view import FleetView
 from ectools.netboot.fleet.live import ContradictionError, UnknownNodeError
+from ectools.netboot.fleet.override import MAX_WHY
 from ectools.netboot.release.pins import mark
 from ectools.netboot.release.store import ReleaseStore
 from ectools.netboot.rollout.refusals import RolloutConflictError, UnknownRolloutError
@@ -75,6 +76,17 @@ def test_what_is_staged_is_read_once_in_a_while(tmp_path: Path) -> None:
         assert choose_staged(await releases.list(fresh=True), None).marks == ("current", "pinned")  # type: ignore[union-attr]
 
     asyncio.run(scenario())
+
+
+def test_what_a_release_has_to_install_is_read_from_it(tmp_path: Path) -> None:
+    root = f"/nix/store/{'c' * 32}-nixos-system-ec-node-26.05"
+    files = {"bzImage": b"k", "initrd": b"i", "cache/roots.txt": f"{root}\n".encode()}
+    put_release(tmp_path, make_release(files), files)
+    (found,) = asyncio.run(StagedReleases(ReleaseStore(tmp_path), clock=lambda: 1.0).list())
+    assert found.installable == {found.systems[0]: [root]}
+    (tmp_path / "releases" / found.id / "cache/roots.txt").unlink()
+    (found,) = asyncio.run(StagedReleases(ReleaseStore(tmp_path), clock=lambda: 1.0).list())
+    assert found.installable == {}
 
 
 def test_a_release_by_its_tag_its_id_or_as_the_current_one() -> None:

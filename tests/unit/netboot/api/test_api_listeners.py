@@ -213,7 +213,7 @@ def test_what_is_too_much_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
             body = b"POST /api/v1/nodes/nuc-07/hold HTTP/1.1\r\nHost: b\r\nConnection: close\r\n" + token
             large = await talk(port, body + b"Content-Length: 100000\r\n\r\n" + b"x" * 100_000)
             assert large.startswith(b"HTTP/1.1 413 ")
-            assert b'{"error":"Request Entity Too Large"' in large
+            assert b'{"error":"what was sent is larger than 64 KiB"' in large
             for raw, words in (
                 (b"x", b"the body is no JSON"),
                 (b"[]", b"no JSON object"),

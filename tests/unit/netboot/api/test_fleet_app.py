@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from typing import Any
 
 import pytest
-from support.fleet_api import CURRENT, NOW, PREVIOUS, TOKEN, Api, make_boot
+from support.fleet_api import CURRENT, FLEET, NOW, PREVIOUS, TOKEN, Api, FixedReleases, make_boot
 
 from ectools.netboot.api import reading
+from ectools.netboot.api.page.rows import build_row
+from ectools.netboot.api.page.source import list_facts
 from ectools.netboot.api.rows import describe_boot
 from ectools.netboot.boots.model import BootState, BootUpdate, NodeStage, UpdateStep
 from ectools.netboot.fleet.install import NodeInstall, name_order
+
+ROOT = f"/nix/store/{'c' * 32}-nixos-system-ec-node-26.05"
+INSTALLABLE = dataclasses.replace(CURRENT, installable={CURRENT.systems[0]: [ROOT]})
 
 
 def row(rows: dict[str, Any], name: str) -> dict[str, Any]:
@@ -54,6 +60,7 @@ def test_rows_of_nodes_and_of_machines_without_a_name() -> None:
                 "system": None,
                 "wanted": None,
                 "release": {"id": CURRENT.id, "tag": "boot-v2"},
+                "waits": None,
             },
             "machine": "mac 02:00:00:00:00:07",
             "boot": "boot-1",
@@ -76,9 +83,45 @@ def test_rows_of_nodes_and_of_machines_without_a_name() -> None:
     asyncio.run(scenario())
 
 
+def test_a_node_is_not_sent_to_boot_what_its_release_has_not() -> None:
+    """It would wait for it, and ask again, for ever."""
+
+    async def scenario() -> None:
+        api = Api(releases=FixedReleases(CURRENT, PREVIOUS))
+        async with api.serve() as client:
+
+            async def order(**body: str) -> tuple[int, str]:
+                answer = await client.post("/api/v1/nodes/nuc-07/boot-once", json=body)
+                told = await answer.json()
+                return answer.status, told.get("error", "")
+
+            lacks = "nuc-07 would wait: boot-v2 has no system to install"
+            assert await order(boot="install") == (409, lacks)
+            api.releases.releases = (
+                CURRENT,
+                dataclasses.replace(PREVIOUS, installable={PREVIOUS.systems[0]: [ROOT]}),
+            )
+            assert await order(boot="install", release="boot-v1") == (200, "")
+            # What has become so since is told where the node is looked at.
+            api.releases.releases = (CURRENT, PREVIOUS)
+            told = await (await client.get("/api/v1/nodes/nuc-07")).json()
+            assert told["next"]["waits"] == "boot-v1 has no system to install"
+            page = list_facts(api.fleet, {}, api.releases.releases, now=NOW)
+            (row,) = [build_row(node, NOW) for node in page.nodes if node.subject == "nuc-07"]
+            assert row.next == "it would wait: boot-v1 has no system to install"
+            groups = {**FLEET["groups"], "runners": {"system": "ec-other"}}
+            api.document = {**FLEET, "groups": groups}
+            api.rebase()
+            lacks = "nuc-07 would wait: boot-v1 has no system ec-other"
+            assert await order(boot="network", release="boot-v1") == (409, lacks)
+            assert await order(boot="disk") == (200, "")
+
+    asyncio.run(scenario())
+
+
 def test_a_disk_is_written_to_by_order_of_the_control_socket_alone() -> None:
     async def scenario() -> None:
-        api = Api()
+        api = Api(releases=FixedReleases(INSTALLABLE, PREVIOUS))
         path, body = "/api/v1/nodes/on-disk/boot-once", {"boot": "install"}
         async with api.serve(api.token_rights) as client:
             headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -208,7 +251,8 @@ def test_all_rows_are_made_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> N
 
     async def scenario() -> None:
         async with Api().serve() as client:
-            assert await (await client.get("/api/v1/nodes")).json() == {"nodes": [{}] * 3, "now": NOW}
+            told = await (await client.get("/api/v1/nodes")).json()
+            assert (told["nodes"], told["now"]) == ([{}] * 3, NOW)
 
     asyncio.run(scenario())
     assert len(threads) == 3

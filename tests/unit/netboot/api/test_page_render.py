@@ -99,6 +99,19 @@ def test_what_this_host_lacks_is_there_for_who_looks() -> None:
     assert "4 more releases are not staged on this host" in html
 
 
+def write_stale() -> str:
+    left_out = [(f"n{number}", "<racers> is no group") for number in range(7)]
+    facts = dataclasses.replace(make_fleet(2), left_out=left_out, reload_error="<fleet.toml>: cannot be read")
+    return render_whole(build_fleet_page(facts, RowFilter()), LOOKS)
+
+
+def test_what_is_not_in_force_is_there_for_who_looks() -> None:
+    html = write_stale()
+    assert "those that were read last cannot be used: &lt;fleet.toml&gt;: cannot be read. The log" in html
+    assert '<p class="problem">n4 was added, and is left out: &lt;racers&gt; is no group</p>' in html
+    assert '<p class="problem">2 more that were added are left out' in html
+
+
 def write_all() -> dict[str, str]:
     nothing = FleetFacts(nodes=(), now=NOW)
     return {
@@ -106,6 +119,7 @@ def write_all() -> dict[str, str]:
         "filtered": write_fleet(ACTS, RowFilter(state=RowState.FAILED, group="lab", text='"a" b')),
         "led": write_led(ACTS),
         "lacking": write_lacking(),
+        "stale": write_stale(),
         "rows": render.render_rows(build_fleet_page(make_fleet(2), RowFilter()), ACTS),
         "machines": render_whole(build_fleet_page(make_fleet(0, unknown=1), RowFilter()), LOOKS),
         "empty": render_whole(build_fleet_page(nothing, RowFilter()), Viewer()),

@@ -48,6 +48,12 @@ def test_who_is_where_is_named_up_to_a_bound_and_counted_all() -> None:
     assert panel.spoken == "1 failed, 5 under way, 30 awaited, 3 healthy, of 39 nodes"
 
 
+def test_who_has_failed_since_its_end_is_named() -> None:
+    panel = build_panel(dataclasses.replace(DONE, failed_since=[("nuc-08", "no report")]), NOW)
+    (failed, *_) = panel.lists
+    assert (failed.label, failed.nodes[0].why) == ("failed since its end", "no report")
+
+
 def test_shares_are_never_more_than_all() -> None:
     # Nodes that had it may be in the fleet no more.
     panel = build_panel(dataclasses.replace(RUNNING, size=4), NOW)

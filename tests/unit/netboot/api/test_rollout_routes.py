@@ -309,7 +309,7 @@ def test_a_pause_an_end_and_what_contradicts_them() -> None:
         await ask(client, "POST", "rollouts", START)
         status, told = await ask(client, "POST", "rollouts", START)
         assert status == 409
-        assert told["error"] == f"runners: a rollout of {CURRENT.id} is running"
+        assert told["error"] == "runners: a rollout of boot-v2 is running"
         for turn, state in (("pause", "paused"), ("resume", "running"), ("abort", "aborted")):
             status, found = await ask(client, "POST", f"rollouts/runners/{turn}")
             assert (status, found["state"]) == (200, state)
@@ -375,8 +375,8 @@ def test_another_host_has_to_have_staged_it_too() -> None:
         ]
         status, told = await ask(client, "POST", "rollouts", START)
         assert status == 409
-        lacking = [f"boot-3 has not staged {CURRENT.id}", f"boot-4 has not staged {CURRENT.id}"]
-        lacking.append(f"boot-4 has not staged {PREVIOUS.id}")
+        lacking = ["boot-3 has not staged boot-v2", "boot-4 has not staged boot-v2"]
+        lacking.append("boot-4 has not staged boot-v1")
         assert told["error"] == f"runners: {'; '.join(lacking)}"
         assert "--unstaged-hosts" in told["hint"]
         assert api.pinned == []
@@ -396,7 +396,7 @@ def test_another_host_has_to_have_staged_it_too() -> None:
         ({"group": "nobody"}, 400, "nobody: the fleet has no such group"),
         ({"group": "empty"}, 400, "empty: no node is in this group"),
         ({"release": "boot-v9"}, 409, "boot-v9: is not staged here"),
-        ({"release": "boot-v1"}, 409, f"runners: boots {PREVIOUS.id} already"),
+        ({"release": "boot-v1"}, 409, "runners: boots boot-v1 already"),
         ({"release": 5}, 400, "group and release have to be there, and to be text"),
         ({"waves": [10**400, 100]}, 400, "waves: at most 20 percentages were expected, as 5, 25, 100"),
         ({"waves": []}, 400, "waves: at most 20 percentages were expected, as 5, 25, 100"),
@@ -484,3 +484,18 @@ def test_the_fleet_is_led_by_default_by_nobody() -> None:
     assert live.lead(node) is None
     assert isinstance(Api().rollouts, LiveRollouts)
     assert replace(node, group=None).group is None
+
+
+def test_a_release_without_a_system_to_install_is_no_target_of_nodes_that_install() -> None:
+    async def scenario(client: TestClient[Any, Any], api: Api) -> None:
+        installs = {**NAMED["groups"]["runners"], "boot": "install"}
+        api.document = {**NAMED, "groups": {**NAMED["groups"], "runners": installs}}
+        api.rebase()
+        status, answer = await ask(client, "POST", "rollouts", START)
+        told = "runners: nuc-07 would wait: boot-v2 has no system to install"
+        assert (status, answer["error"]) == (409, told)
+        root = f"/nix/store/{'c' * 32}-nixos-system-ec-node-26.05"
+        api.releases.releases = (replace(CURRENT, installable={CURRENT.systems[0]: [root]}), PREVIOUS)
+        assert (await ask(client, "POST", "rollouts", START))[0] == 201
+
+    run(scenario)

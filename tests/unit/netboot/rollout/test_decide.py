@@ -210,7 +210,7 @@ def test_a_wave_waits_for_who_is_on_and_not_for_who_is_off() -> None:
     assert rollout.wave == 2
     rollout = decide(rollout, off)
     assert (rollout.state, rollout.ended) == (RolloutState.DONE, day)
-    assert rollout.why == "off until now, and given it when they come: b, c, d"
+    assert rollout.why == "off at its end, and given it when they come: b, c, d"
     assert find_led_release(rollout, "d") == TARGET
 
 

@@ -64,6 +64,7 @@ def render(
     rollouts: dict[str, Rollout] | None = None,
     clock_ahead: float | None = None,
     remembered: Remembered | None = None,
+    is_reloaded: bool = True,
 ) -> str:
     return render_metrics(
         server,
@@ -73,6 +74,7 @@ def render(
         tftp=tftp,
         clients=clients,
         release=release,
+        is_reloaded=is_reloaded,
         remembered=remembered
         or Remembered(
             nodes=NodeFigures(Fleet()),
@@ -108,6 +110,7 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
         'http_turned_away_total{reason="slow"} 0',
         'http_turned_away_total{reason="share"} 5',
         "faults_total 6",
+        "last_reload_successful 1",
         "boots_total 9",
         "dnsmasq_up 1",
         "dnsmasq_restarts_total 8",
@@ -123,6 +126,7 @@ def test_every_figure_with_its_help_its_kind_and_its_labels() -> None:
         'proxy_dhcp_ignored_total{architecture="x64 UEFI"} 3',
         "release_staged 0",
         "node_info_left_out 0",
+        "nodes_left_out 0",
         'boots_begun_total{group=""} 0',
         *(
             f'boots_ended_total{{group="",result="{result}"}} 0'
@@ -174,6 +178,19 @@ def test_what_is_not_staged_is_counted_for_each_group_that_is_told_apart() -> No
         f'every_channel_netboot_releases_unstaged{{group="{group}"}} {count}'
         for group, count in (("_other", 1), ("lab", 0), ("runners", 2))
     ]
+
+
+def test_what_is_not_in_force_is_a_figure() -> None:
+    known = Remembered(
+        nodes=NodeFigures(Fleet()),
+        register=BootRegister(cast("StateStore", None)),
+        rollouts={},
+        store=Store(),
+        left_out=2,
+    )
+    text = render(cast("HttpServer", Server()), remembered=known, is_reloaded=False)
+    assert "\nevery_channel_netboot_last_reload_successful 0\n" in text
+    assert "\nevery_channel_netboot_nodes_left_out 2\n" in text
 
 
 def test_a_store_that_fails_is_down() -> None:

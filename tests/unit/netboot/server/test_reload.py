@@ -139,8 +139,14 @@ def test_no_reload_outlives_the_block() -> None:
 
 
 def test_the_log_says_what_became_of_it(log_lines: LogLines) -> None:
-    """And a fault of this program has its traceback there."""
-    errors: list[Exception | None] = [None, EcError("no", hint="do it"), ZeroDivisionError("a fault")]
+    """And a fault of this program has its traceback there. What is wrong is known until it is right."""
+    errors: list[Exception | None] = [
+        None,
+        EcError("no\nx", hint="do it"),
+        ZeroDivisionError("a fault"),
+        None,
+    ]
+    found: list[str | None] = []
 
     def apply(number: int) -> None:
         error = errors[number - 1]
@@ -150,17 +156,20 @@ def test_the_log_says_what_became_of_it(log_lines: LogLines) -> None:
     async def run() -> None:
         case = Case(apply)
         async with case.reloader.running():
-            for number in (1, 2, 3):
+            for number in (1, 2, 3, 4):
                 case.reloader.ask()
                 case.may_go_on.release()
                 await until(lambda number=number: case.manager.told.count("ready") == number)
+                found.append(case.reloader.error)
 
     asyncio.run(asyncio.wait_for(run(), 60))
+    assert found == [None, "no", "a fault of this program: ZeroDivisionError", None]
     lines = log_lines.all()
     assert [(line["level"], line["event"]) for line in lines] == [
         ("info", "the settings have been read again"),
         ("error", "the settings cannot be used; the old ones stay in force"),
         ("error", "a fault of this program; the old settings stay in force"),
+        ("info", "the settings have been read again"),
     ]
     assert "no" in lines[1]["reason"]
     assert "do it" in lines[1]["reason"]
