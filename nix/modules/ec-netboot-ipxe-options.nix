@@ -2,6 +2,7 @@
 {
   config,
   lib,
+  options,
   pkgs,
   ...
 }:
@@ -19,6 +20,10 @@ let
       }
     } > $out
   '';
+
+  # What a host of another platform has taken for UEFI clients need have nothing for BIOS.
+  isOwnPackage = options.services.every-channel.netboot.ipxe.package.highestPrio < (lib.mkOptionDefault null).priority;
+  hasBiosFile = pkgs.stdenv.hostPlatform.isx86_64 || !isOwnPackage;
 
   inherit (lib) mkOption types;
   filePath = types.strMatching "/.*";
@@ -125,11 +130,12 @@ in
 
     biosFile = mkOption {
       type = types.nullOr filePath;
-      default = "${cfg.ipxe.package}/undionly.kpxe";
+      default = if hasBiosFile then "${cfg.ipxe.package}/undionly.kpxe" else null;
       defaultText = lib.literalExpression ''"''${ipxe.package}/undionly.kpxe"'';
       example = "/srv/ipxe/undionly.kpxe";
       description = ''
-        The boot binary for BIOS clients, which only ProxyDHCP can serve beside UEFI ones. Null: they are not served. Outside
+        The boot binary for BIOS clients, which only ProxyDHCP can serve beside UEFI ones. Null: they are not served.
+        On a host of another platform that is so where {option}`${path}.ipxe.package` is set and this is not. Outside
         NixOS, where neither it nor {option}`${path}.ipxe.package` is set, the distribution's is taken.
       '';
     };

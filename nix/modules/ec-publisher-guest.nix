@@ -40,7 +40,8 @@ in
       device = mkDefault "tmpfs";
       fsType = mkDefault "tmpfs";
       # A tmpfs is 1777 by itself. Not by default: nixpkgs adds options of its own, beside which no default counts.
-      options = lib.mkIf (config.fileSystems."/".fsType == "tmpfs") rootOptions;
+      # First, so that a mode of the host's own is what counts.
+      options = lib.mkIf (config.fileSystems."/".fsType == "tmpfs") (lib.mkBefore rootOptions);
     };
     # What a virtual machine mounts is an option of its own.
     virtualisation.vmVariant =
@@ -52,7 +53,7 @@ in
         virtualisation = {
           diskImage = mkDefault null;
           fileSystems = lib.mkIf (vm.useDefaultFilesystems && vm.diskImage == null) {
-            "/".options = rootOptions;
+            "/".options = lib.mkBefore rootOptions;
           };
         };
       };

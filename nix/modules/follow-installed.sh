@@ -57,11 +57,15 @@ is_wanted() {
 find_running() { readlink --canonicalize-existing "$FOLLOW_RUNNING"; }
 runs_installed() { [ "$installed" = "$(find_running)" ]; }
 
-# What runs has no entry as yet that is not counted: it is the machine's system, or gone, before another one is tried.
+# What runs has no entry as yet that is not counted, or settle-update.sh is just making it the machine's system. Where that has
+# failed, it is gone on from here all the same: a newer release may be what mends it.
 is_on_trial() {
-  local system=''
-  read -r system _ < <(cat "$disk_state/pending" 2> /dev/null) || true
-  [ -n "$system" ] && [ "$system" = "$(find_running)" ]
+  local system='' entry='' proving
+  read -r system _ _ entry < <(cat "$disk_state/pending" 2> /dev/null) || true
+  if [ -z "$system" ] || [ "$system" != "$(find_running)" ]; then return 1; fi
+  if compgen -G "$entries/$entry+*.conf" > /dev/null; then return 0; fi
+  proving=$(systemctl show --property=ActiveState --value every-channel-update-prove.service) || true
+  [ "$proving" = activating ]
 }
 
 # The boot is a release's that did not come up, and no other can be said of it: one more tells of what runs by the release that

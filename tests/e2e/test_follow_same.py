@@ -27,6 +27,7 @@ ask_assignment() { :; }
 fetch() { false; }
 for each in node/files node/requests follow-trust follow-installed; do source "$MODULES/$each.sh"; done
 learn_own() { :; }
+systemctl() { echo "$PROVING"; }
 make_copied() { [ -z "$again" ] || make_ready; }
 find_running() { echo "$FOLLOW_RUNNING"; }
 for _ in 1 2; do
@@ -64,22 +65,31 @@ def test_what_is_said_of_what_runs(
 
 
 @pytest.mark.parametrize(
-    ("pending", "found"),
+    ("pending", "name", "proving", "found"),
     [
-        (f"{SYSTEM} r-first boot nixos-generation-1.next", ["stays", "stays"]),
+        (f"{SYSTEM} r-first boot nixos-1.next", "nixos-1.next+1-1", "inactive", ["stays", "stays"]),
+        # It is not counted any more: it is becoming the machine's system, or could not.
+        (f"{SYSTEM} r-first boot nixos-1.next", "nixos-1.next", "activating", ["stays", "stays"]),
+        (f"{SYSTEM} r-first boot nixos-1.next", "nixos-1.next", "failed", ["boots", "boots"]),
         # Left by an update whose system was never started: that one is no trial of what runs.
-        (f"{SYSTEM}s r-first boot nixos-generation-1.next", ["boots", "boots"]),
-        ("", ["boots", "boots"]),
-        (None, ["boots", "boots"]),
+        (f"{SYSTEM}s r-first boot nixos-1.next", "nixos-1.next+1-1", "inactive", ["boots", "boots"]),
+        ("", "nixos-1", "activating", ["boots", "boots"]),
+        (None, "nixos-1", "activating", ["boots", "boots"]),
     ],
 )
-def test_nobody_goes_on_from_what_is_on_trial(tmp_path: Path, pending: str | None, found: list[str]) -> None:
+def test_nobody_goes_on_from_what_is_on_trial(
+    tmp_path: Path, pending: str | None, name: str, proving: str, found: list[str]
+) -> None:
+    (tmp_path / "loader/entries").mkdir(parents=True)
+    (tmp_path / f"loader/entries/{name}.conf").touch()
     if pending is not None:
         (tmp_path / "pending").write_text(f"{pending}\n")
-    assert_said(run(tmp_path, "healthy", "", installed=OTHER), found)
+    assert_said(run(tmp_path, "healthy", "", installed=OTHER, proving=proving), found)
 
 
-def run(directory: Path, state: str, signature: str, *, installed: str = SYSTEM) -> list[str]:
+def run(
+    directory: Path, state: str, signature: str, *, installed: str = SYSTEM, proving: str = "inactive"
+) -> list[str]:
     """What a node says of two assignments to ``installed``, whose boot is in ``state``."""
     done = subprocess.run(
         ["bash", "-c", STAY, "follow", state, signature, SYSTEM, installed],
@@ -89,6 +99,7 @@ def run(directory: Path, state: str, signature: str, *, installed: str = SYSTEM)
             "FOLLOW_STATE": str(directory),
             "FOLLOW_ESP": str(directory),
             "FOLLOW_TRIES": "2",
+            "PROVING": proving,
         },
         capture_output=True,
         text=True,

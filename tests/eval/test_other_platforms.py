@@ -42,12 +42,21 @@ def test_an_arm64_host_has_boot_files_for_its_x86_clients_and_emulates_its_x86_g
         "failed": [],
         "ipxe": "x86_64-linux",
         "biosIsOfThat": True,
+        "hasBios": True,
         "qemu": "qemu",
         "enableKvm": False,
         "machine": "q35,accel=tcg",
         "cpu": "max",
         "bootFile": None,
     }
+
+
+def test_a_host_with_an_ipxe_of_its_own_serves_bios_where_it_is_said_to(
+    nixpkgs: Path, nix_env: Mapping[str, str]
+) -> None:
+    for platform, expected in (("aarch64-linux", False), ("x86_64-linux", True)):
+        own = ["--argstr", "platform", platform, "--arg", "isOwn", "true"]
+        assert evaluate("platform.nix", nixpkgs, nix_env, *own)["hasBios"] is expected
 
 
 def test_an_x86_host_is_as_it_was_and_kvm_can_be_asked_for_anywhere(

@@ -15,6 +15,7 @@ DEPOT_RELEASES = "releases"
 DEPOT_CHANNELS = "channels"
 RECORD_NAME = "release.json"
 """What is published last of a release: it says that all is there."""
+MAX_RECORD_BYTES = 16 << 20
 MAX_CHANNEL_BYTES = 256 << 10
 CHANNEL_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}", re.ASCII)

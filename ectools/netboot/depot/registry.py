@@ -124,9 +124,14 @@ class RegistryDepot:
         return False
 
     def list_blobs(self, tag: str) -> dict[str, RegistryBlob] | None:
-        """The files of a release, by name; None where there is no such release. Raises DepotError."""
+        """The files of a release, by name; None where there is no such release, but an image, say.
+
+        Raises DepotError.
+        """
         manifest = self._read_manifest(tag) if _TAG.fullmatch(tag) else None
-        return None if manifest is None else self._parse_blobs(manifest, tag)
+        if manifest is None or _find_type(manifest) not in (None, _RELEASE_TYPE):
+            return None
+        return self._parse_blobs(manifest, tag)
 
     def read_file(self, tag: str, name: str, *, limit: int) -> bytes | None:
         """See ``Depot``."""
@@ -316,6 +321,15 @@ def build_claim(name: str, made_at: float) -> bytes:
     """The manifest of a claim, made at these Unix seconds; those of long ago: it is over."""
     created = datetime.fromtimestamp(int(made_at), UTC).isoformat()
     return _build_manifest(_CLAIM_TYPE, [], annotations={_TITLE: name, _CREATED: created})
+
+
+def _find_type(manifest: bytes) -> str | None:
+    """What a manifest says that it is of; an image says it by its config. None: it is no manifest."""
+    try:
+        raw = json.loads(manifest)
+        return raw.get("artifactType") or raw.get("config", raw).get("mediaType")
+    except (ValueError, AttributeError, RecursionError):
+        return None
 
 
 def find_claim_time(manifest: bytes) -> float | None:

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 
 from ectools.errors import InputError
 from ectools.fetch.client import FetchError
-from ectools.netboot.depot.interface import CHANNEL_NAME
-from ectools.netboot.release.checksums import MAX_SUMS_BYTES, SUMS_NAME
+from ectools.netboot.depot.interface import CHANNEL_NAME, MAX_RECORD_BYTES, RECORD_NAME
 
 if TYPE_CHECKING:
     from ectools.netboot.depot.interface import Depot
 
 
 def is_published(depot: Depot, tag: str) -> bool:
-    """Whether a release of that tag is there, or is on its way: who has put up its sums has the tag."""
+    """Whether a release of that tag was published there by ``publish``: a forge has others, of software."""
     try:
-        return depot.read_file(tag, SUMS_NAME, limit=MAX_SUMS_BYTES) is not None
+        return depot.read_file(tag, RECORD_NAME, limit=MAX_RECORD_BYTES) is not None
     except FetchError as error:
         if error.status != 404:
             raise

@@ -13,6 +13,7 @@ from ectools.fetch.client import FetchError
 from ectools.netboot.depot.channel import MAX_WITHDRAWN, ChannelPointer, open_pointer, seal_pointer
 from ectools.netboot.depot.interface import (
     CHANNEL_NAME,
+    MAX_RECORD_BYTES,
     RECORD_NAME,
     DepotError,
     check_channel_name,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from ectools.netboot.settings.model import SignatureFormat
 
 _DAY = 86400
-_MAX_RECORD = 16 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,8 @@ class Promoter:
             check_tag_name(each)
         there = self.depot.read_channel(channel)
         before = None if there is None else self._open(there.data, channel)
-        check_no_tag(self.depot, channel, where=self.where)
+        if before is None:
+            check_no_tag(self.depot, channel, where=self.where)
         tag, sums, released_at = self._find(origin)
         if tag in withdrawn:
             raise InputError(f"{tag} is to be withdrawn, and {channel} is to lead to it")
@@ -162,7 +163,7 @@ class Promoter:
     def _read_sums(self, tag: str, origin: str) -> tuple[bytes, int | None]:
         try:
             sums = self.depot.read_file(tag, SUMS_NAME, limit=MAX_SUMS_BYTES)
-            record = self.depot.read_file(tag, RECORD_NAME, limit=_MAX_RECORD)
+            record = self.depot.read_file(tag, RECORD_NAME, limit=MAX_RECORD_BYTES)
             name = f"{SUMS_NAME}{SUFFIXES[self.form]}"
             signature = self.depot.read_file(tag, name, limit=MAX_SIGNATURE_BYTES)
         except FetchError as error:

@@ -61,6 +61,20 @@ def test_a_release_and_the_same_once_more(registry: FakeRegistry, tmp_path: Path
         open_at(registry).publish(build_publication(tmp_path / "six", "boot-v6", "six"))
 
 
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}, "layers": [{"size": 1}]},
+        {"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []},
+        {"artifactType": "application/vnd.example.sbom", "config": {"mediaType": "x"}},
+    ],
+)
+def test_an_image_is_no_release(registry: FakeRegistry, manifest: dict[str, object]) -> None:
+    registry.tags = {"stable": json.dumps(manifest).encode()}
+    assert open_at(registry).list_blobs("stable") is None
+    assert open_at(registry).read_file("stable", "release.json", limit=1) is None
+
+
 def test_what_is_refused_while_another_stores_the_same_is_asked_for_again(
     registry: FakeRegistry, tmp_path: Path
 ) -> None:

@@ -75,6 +75,18 @@ def test_what_is_both_a_tag_and_a_channel_is_not_promoted_from(made: Promoted) -
     assert made.promote("boot-v3", "stable").pointer.tag == "boot-v3"
 
 
+def test_a_release_of_software_may_be_called_as_a_channel(made: Promoted) -> None:
+    """A forge has releases of its own, with sums of theirs, whose tag moves along."""
+    directory = made.home / "depot/releases/nightly"
+    directory.mkdir()
+    (directory / "SHA256SUMS.txt").write_text(f"{'0' * 64}  tool.tar.gz\n")
+    assert made.promote("boot-v1", "nightly").pointer.tag == "boot-v1"
+    assert made.promote("nightly", "stable").pointer.tag == "boot-v1"
+    # And a channel that is followed goes on, whatever was published since.
+    shutil.copy(made.home / "depot/releases/boot-v1/release.json", directory)
+    assert made.promote("boot-v2", "nightly").pointer.tag == "boot-v2"
+
+
 @dataclass(frozen=True)
 class RefusingDepot:
     """A store that answers each question for a file with this status."""
