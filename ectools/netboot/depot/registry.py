@@ -327,9 +327,10 @@ def _find_type(manifest: bytes) -> str | None:
     """What a manifest says that it is of; an image says it by its config. None: it is no manifest."""
     try:
         raw = json.loads(manifest)
-        return raw.get("artifactType") or raw.get("config", raw).get("mediaType")
+        found = raw.get("artifactType") or raw.get("config", raw).get("mediaType")
     except (ValueError, AttributeError, RecursionError):
         return None
+    return found if isinstance(found, str) else None
 
 
 def find_claim_time(manifest: bytes) -> float | None:
