@@ -27,7 +27,7 @@ MAX_REPORT_BYTES = 64 << 10
 """Of the form as it is sent."""
 MAX_JOURNAL_LENGTH = 32 << 10
 """Characters of a journal that are kept: its last ones."""
-MAX_JOURNAL_BYTES = 128 << 10
+MAX_ENCODED_JOURNAL = 128 << 10
 """Of these in the state, which takes so much more of one boot that all else of a report finds room."""
 MAX_FAILED_UNITS = 64
 """Units that are kept; who has more failed ones is told by these."""
@@ -73,7 +73,7 @@ def parse_report(body: bytes) -> tuple[NodeStage, NodeReport | None]:
             cut_kept(clean_text(unit)[:_MAX_TEXT], 2 * _MAX_TEXT)
             for unit in fields.get("failed", ())[:MAX_FAILED_UNITS]
         ),
-        journal=cut_kept(journal[-MAX_JOURNAL_LENGTH:], MAX_JOURNAL_BYTES, keeps_end=True)
+        journal=cut_kept(journal[-MAX_JOURNAL_LENGTH:], MAX_ENCODED_JOURNAL, keeps_end=True)
         if healthy == "no"
         else "",
         clock=_parse_number(fields, "clock"),

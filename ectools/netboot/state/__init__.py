@@ -6,9 +6,10 @@
 
 One host's: ``sqlite``, in a file (``database``), by SQL (``statements``).
 
-Several hosts': ``shared``, which lives on what one host has of it (``local_copy``) and has heard of it
-(``shared_view``); ``shared_link`` keeps it linked to NATS, by ``nats_bucket``, over a ``nats_connection`` of
-a ``nats_client`` as ``nats_access`` says, until its ``connection_end``. All go by one ``shared_clock``.
+Several hosts': ``shared``, which lives on what one host has of it (``local_copy``, as far as ``copy_place``
+says) and has heard of it (``shared_view``); ``shared_link`` keeps it linked to NATS, by ``nats_bucket``, over
+a ``nats_connection`` of a ``nats_client`` as ``nats_access`` says, until its ``connection_end``. All go by
+one ``shared_clock``.
 
 ``broadcast`` what changes, handed to each who listens.
 """
