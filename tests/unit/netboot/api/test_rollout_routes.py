@@ -177,7 +177,7 @@ def test_waves_are_shown_as_they_are_decided_by() -> None:
         await api.fleet.hold("nuc-07", by=None)
         _, shown = await ask(client, "GET", "rollouts/runners")
         assert (shown["waves"], shown["nodes"], shown["taken"]) == ([2, 2], 1, 1)
-        assert list_rollouts(api.rollouts, api.releases.releases)[0].waves == [2, 2]
+        assert list_rollouts(api.rollouts, api.boots.latest, api.releases.releases)[0].waves == [2, 2]
 
     run(scenario)
 
