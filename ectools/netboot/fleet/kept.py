@@ -1,5 +1,5 @@
 """What the store has of a fleet, as it was heard of last: the nodes that were added, what is said of nodes
-for a while, and at which revision each of it stands.
+for a while, and as what each of it is known.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ectools.netboot.fleet.added import AddedNode, parse_added
 from ectools.netboot.fleet.override import NodeOverride, parse_override
+from ectools.netboot.state.known import KnownEntries
 from ectools.netboot.state.unreadable import UnreadableLog
 
 if TYPE_CHECKING:
@@ -24,46 +25,54 @@ class KeptFleet:
     def __init__(self) -> None:
         self.added: dict[str, AddedNode] = {}
         self.overrides: dict[str, NodeOverride] = {}
-        self._revisions: dict[str, int] = {}
+        self._known = KnownEntries()
         self._unreadable = UnreadableLog()
 
     def get_revision(self, key: str) -> int:
-        """The revision of a key; 0: it is not there."""
-        return self._revisions.get(key, 0)
+        """As ``KnownEntries.get_revision``."""
+        return self._known.get_revision(key)
 
     def list_keys(self, prefix: str) -> list[str]:
         """The keys below ``prefix`` that are there."""
-        return [key for key in self._revisions if key.startswith(prefix)]
+        return self._known.list_keys(prefix)
 
     def adopt(self, key: str, entry: StateEntry | None) -> bool:
         """Whether a key stands otherwise than was known; None: it is not there. Then that is taken over."""
-        revision = 0 if entry is None else entry.revision
-        if self.get_revision(key) == revision:
+        if self._known.is_known(key, entry):
             return False
         if key.startswith(ADDED_NODES):
             name = key.removeprefix(ADDED_NODES)
-            self.put_added(name, None if entry is None else self._parse_added(name, entry), revision)
+            self._set_added(name, None if entry is None else self._parse_added(name, entry))
         else:
             name = key.removeprefix(OVERRIDES)
-            override = NodeOverride() if entry is None else self._parse_override(name, entry)
-            self.put_override(name, override, revision)
+            self.impose(name, NodeOverride() if entry is None else self._parse_override(name, entry))
+        self._known.note(key, entry)
         return True
 
-    def put_added(self, name: str, added: AddedNode | None, revision: int) -> None:
-        """A node was added, or None: was taken away."""
-        if added is None:
-            self.added.pop(name, None)
-        else:
-            self.added[name] = added
-        self._note_revision(ADDED_NODES + name, revision)
+    def put_added(self, name: str, added: AddedNode | None, revision: int | None) -> None:
+        """A node was added, and written at that revision, or was taken away: both are None."""
+        self._set_added(name, added)
+        self._known.note_written(ADDED_NODES + name, revision)
 
-    def put_override(self, name: str, override: NodeOverride, revision: int) -> None:
-        """This is said of a node from now on."""
+    def put_override(self, name: str, override: NodeOverride, revision: int | None) -> None:
+        """This is said of a node from now on, and was written at that revision; None: nothing stands there
+        any more.
+        """
+        self.impose(name, override)
+        self._known.note_written(OVERRIDES + name, revision)
+
+    def impose(self, name: str, override: NodeOverride) -> None:
+        """This is said of a node from now on, whatever the store has."""
         if override.is_empty:
             self.overrides.pop(name, None)
         else:
             self.overrides[name] = override
-        self._note_revision(OVERRIDES + name, revision)
+
+    def _set_added(self, name: str, added: AddedNode | None) -> None:
+        if added is None:
+            self.added.pop(name, None)
+        else:
+            self.added[name] = added
 
     def _parse_added(self, name: str, entry: StateEntry) -> AddedNode | None:
         """What cannot be read is as it was: a machine that had a name is no stranger for that."""
@@ -80,9 +89,3 @@ class KeptFleet:
         if problems:
             self._unreadable.tell(entry.key, "; ".join(problems))
         return override
-
-    def _note_revision(self, key: str, revision: int) -> None:
-        if revision:
-            self._revisions[key] = revision
-        else:
-            self._revisions.pop(key, None)

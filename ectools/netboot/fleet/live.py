@@ -218,7 +218,7 @@ class LiveFleet:
                 await self.change(name, change)
         except (EcError, TimeoutError):  # the store says so
             override = change(self._kept.overrides.get(name, NodeOverride()))
-            self._kept.put_override(name, override, self._kept.get_revision(OVERRIDES + name))
+            self._kept.impose(name, override)
             self._tell(name)
 
     async def add(self, name: str, raw: Mapping[str, Any], *, by: str | None) -> Node:
@@ -253,7 +253,7 @@ class LiveFleet:
                     f"{name}: was not added, but stands in {self._where}", hint="take it away there"
                 )
             await self._store.delete(ADDED_NODES + name, expected=self._kept.get_revision(ADDED_NODES + name))
-            self._kept.put_added(name, None, 0)
+            self._kept.put_added(name, None, None)
             self._join()
         self._tell(name)
         if name not in self.fleet.nodes and name in self._kept.overrides:
@@ -321,11 +321,11 @@ class LiveFleet:
                     return after
         raise EcError(f"{name}: is being changed by others all the time", hint="try again")
 
-    async def _write(self, key: str, override: NodeOverride) -> int:
+    async def _write(self, key: str, override: NodeOverride) -> int | None:
         expected = self._kept.get_revision(key)
         if override.is_empty:
             await self._store.delete(key, expected=expected)
-            return 0
+            return None
         return await self._store.put(key, encode_override(override), expected=expected)
 
     def _join(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.fleet_api import MemoryStore
@@ -14,8 +15,16 @@ from ectools.netboot.rollout.decide import abort, pause, start_rollout
 from ectools.netboot.rollout.encode import encode_rollout
 from ectools.netboot.rollout.kept import ROLLOUTS, KeptRollouts
 from ectools.netboot.rollout.model import Rollout, RolloutPlan, RolloutState
-from ectools.netboot.state.interface import StateError, StateUnreachableError
+from ectools.netboot.state.interface import (
+    StateConflictError,
+    StateEntry,
+    StateError,
+    StateUnreachableError,
+)
 from ectools.supervision import tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 FRESH = start_rollout(RolloutPlan(id="r", group="g", target="new", before="old"))
 
@@ -85,6 +94,81 @@ def test_one_that_others_change_all_the_time_is_given_up(monkeypatch: pytest.Mon
     asyncio.run(scenario())
 
 
+def test_who_asks_for_another_group_does_not_wait_for_one_that_others_change_all_the_time() -> None:
+    class Contended(MemoryStore):
+        async def put(self, key: str, value: Mapping[str, Any], *, expected: int | None = None) -> int:
+            if key == f"{ROLLOUTS}g":
+                raise StateConflictError("it was changed meanwhile")
+            return await super().put(key, value, expected=expected)
+
+    async def scenario() -> None:
+        kept = KeptRollouts(Contended(), on_change=lambda *_: None)
+        trying = asyncio.ensure_future(kept.change("g", lambda _: FRESH))
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(0.5):
+            await kept.change("h", lambda _: replace(FRESH, plan=replace(FRESH.plan, group="h")))
+            await kept.load()
+        assert not trying.done()
+        trying.cancel()
+        await asyncio.wait({trying})
+        assert len(kept._changing) == 0  # a group's lock is there for as long as somebody uses it
+
+    asyncio.run(scenario())
+
+
+def test_a_change_of_others_is_read_by_itself_and_told_once() -> None:
+    class Counting(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.read: list[str] = []
+
+        async def get(self, key: str, *, fresh: bool = False) -> StateEntry | None:
+            self.read.append(key)
+            return await super().get(key, fresh=fresh)
+
+        async def list(self, prefix: str) -> Sequence[StateEntry]:
+            self.read.append(prefix)
+            return await super().list(prefix)
+
+    async def scenario() -> None:
+        store, told = Counting(), list[Rollout]()
+        kept = KeptRollouts(store, on_change=lambda now, _: told.append(now))
+        async with tasks(kept.follow()):
+            await until(lambda: store.read, seconds=5)
+            assert store.read == [ROLLOUTS]
+            store.read.clear()
+            await kept.change("h", lambda _: replace(FRESH, plan=replace(FRESH.plan, group="h")))
+            for name in "abcd":
+                await store.put(f"{ROLLOUTS}g", encode_rollout(give(FRESH, name)))
+            await until(lambda: "g" in kept.by_group, seconds=5)
+            await store.delete(f"{ROLLOUTS}g")
+            await until(lambda: "g" not in kept.by_group, seconds=5)
+            # Of four that came at once the last one alone is news; what was written here is none.
+            assert [set(each.taken) for each in told] == [set(), {"d"}]
+            assert set(store.read) == {f"{ROLLOUTS}g"}
+
+    asyncio.run(scenario())
+
+
+def test_what_was_to_be_said_and_gave_way_to_the_others_is_taken_over_though_the_revision_is_the_same() -> (
+    None
+):
+    async def scenario() -> None:
+        store = MemoryStore()
+        await store.put(f"{ROLLOUTS}g", encode_rollout(FRESH))
+        entry = store.entries[f"{ROLLOUTS}g"] = replace(store.entries[f"{ROLLOUTS}g"], revision=0)
+        kept = KeptRollouts(store, on_change=lambda *_: None)
+        await kept.load()
+        assert kept.by_group["g"] == FRESH
+        store.entries[entry.key] = replace(
+            entry, value=encode_rollout(pause(FRESH)), changed=entry.changed + 1
+        )
+        await kept.load()
+        assert kept.by_group["g"].state is RolloutState.PAUSED
+
+    asyncio.run(scenario())
+
+
 def test_what_cannot_be_read_is_no_proof_that_nothing_is_there() -> None:
     async def scenario() -> None:
         store = MemoryStore()
@@ -139,8 +223,10 @@ def test_what_was_missed_is_read_and_what_is_gone_is_forgotten() -> None:
 
 def test_what_a_copy_has_lost_is_not_forgotten_while_the_others_cannot_be_asked() -> None:
     class CutOff(MemoryStore):
-        async def get(self, key: str, *, fresh: bool = False) -> None:
-            raise StateUnreachableError("away")
+        async def get(self, key: str, *, fresh: bool = False) -> StateEntry | None:
+            if fresh:
+                raise StateUnreachableError("away")
+            return await super().get(key)
 
     async def scenario() -> None:
         store = CutOff()
