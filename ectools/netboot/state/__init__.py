@@ -1,8 +1,8 @@
 """What a boot server remembers: entries that are changed by comparing, and events that are only ever added.
 
 ``interface`` what every implementation gives, in eight calls: nothing else of the program knows which it is;
-``entries`` which keys and values there are; ``known`` what a reader has taken over; ``decode`` reads what others have written, within bounds, and
-``unreadable`` tells of what cannot be.
+``entries`` which keys and values there are; ``known`` what a reader has taken over of them; ``decode`` reads
+what others have written, within bounds, and ``unreadable`` tells of what cannot be.
 
 One host's: ``sqlite``, in a file (``database``), by SQL (``statements``).
 
