@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from ectools.vm import runner
 from ectools.vm.store_hold import PROGRAM, hold_in_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from ectools.vm.settings import GuestSettings
 
@@ -21,10 +22,8 @@ def list_held() -> set[str]:
     """What is open in this process, as Nix's collector looks for it."""
     found = set()
     for descriptor in Path("/proc/self/fd").iterdir():
-        try:
-            found.add(os.readlink(descriptor))  # noqa: PTH115 - as the kernel tells it
-        except FileNotFoundError:
-            pass
+        with contextlib.suppress(FileNotFoundError):  # the directory's own
+            found.add(os.readlink(descriptor))
     return found
 
 
@@ -59,9 +58,6 @@ def test_the_runner_holds_what_its_guest_boots_from_and_its_own_program(
     monkeypatch.setattr(runner, "become_guest_user", lambda _: None)
     (tmp_path / "netboot.ipxe").write_text("#!ipxe\n")
     settings = settings_of({"boot": {"http": {"root": str(tmp_path), "port": 0}}})
-    try:
-        with runner.prepare(settings):
-            pass
-    except SeenError:
+    with pytest.raises(SeenError), runner.prepare(settings):
         pass
     assert asked == [(PROGRAM, tmp_path)]
