@@ -169,7 +169,7 @@ def test_nothing_waits_for_a_staging_that_hangs(host: Host) -> None:
     # Who starts it by its name waits, and is told that it failed.
     machine.write(f"{drop_in}/hangs.conf", "[Service]\nExecStart=\nExecStart=/bin/false\n")
     machine.run("systemctl", "daemon-reload")
-    assert machine.execute(["systemctl", "start", stage]).returncode == 1
+    assert machine.execute(["systemctl", "start", stage]).status == 1
     machine.run("systemctl", "stop", stage)
     machine.run("rm", "-r", drop_in)
     machine.run("systemctl", "daemon-reload")
