@@ -253,6 +253,15 @@ def test_a_change_concerns_only_the_units_that_act_upon_it(variants: Variants) -
         assert {unit: each for unit, each in reactions.items() if each} == expected, change
 
 
+def test_a_staging_under_way_begins_anew_and_no_switch_waits_for_it(variants: Variants) -> None:
+    (found,) = variants.evaluate(["texts"], [host(LISTEN)])
+    again = found["texts"][f"{UNIT}-stage-again.service"].splitlines()
+    (started,) = (line for line in again if line.startswith("ExecStart="))
+    # Where there is none, as at boot, nothing is done.
+    assert started.endswith(f"/systemctl --no-block try-restart {UNIT}-stage.service")
+    assert {f"Before={UNIT}-stage.service", "RemainAfterExit=true", "X-StopIfChanged=false"} <= set(again)
+
+
 def read_triggers(unit: Path, kind: str) -> set[str]:
     """The options that a unit's X-Restart-Triggers or X-Reload-Triggers are made of."""
     (file,) = re.findall(rf"^X-{kind}-Triggers=(.*)$", unit.read_text(), re.MULTILINE)
