@@ -124,7 +124,13 @@ def loopback_filter(*, config: Path, user: str, only_print: bool) -> None:
 @_config_option
 @click.option("--user", metavar="USER", help="The user, not root, that QEMU will run as.")
 @click.option("--remove", is_flag=True, help="Remove the link that was made.")
-def lan_link(*, config: Path, user: str | None, remove: bool) -> None:
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Note in FILE which link was made; --remove removes that one, whatever the settings say by then.",
+)
+def lan_link(*, config: Path, user: str | None, remove: bool, record: Path | None) -> None:
     """Make the macvtap link of the guest's LAN NIC for a user who may not make it, and leave it there.
 
     The guest is started afterwards, by that user. It needs root, or CAP_NET_ADMIN and CAP_CHOWN.
@@ -132,15 +138,17 @@ def lan_link(*, config: Path, user: str | None, remove: bool) -> None:
     if remove == (user is not None):
         raise click.UsageError("give --user, or --remove in its place")
     from ectools.vm.load import load_guest_settings
-    from ectools.vm.macvtap import make_link, remove_link
+    from ectools.vm.macvtap import make_link, remove_link, remove_recorded
 
+    if remove and record is not None and remove_recorded(record):
+        return
     settings = load_guest_settings(config)
     if settings.lan is None:
         raise InputError(f"{GUEST_OPTIONS}.lan.enable: is false", hint="without a LAN there is no link")
     if user is None:
         remove_link(settings.lan.macvtap, settings)
     else:
-        make_link(settings.lan.macvtap, settings, uid=_find_uid(user))
+        make_link(settings.lan.macvtap, settings, uid=_find_uid(user), record_file=record)
 
 
 @vm.command(epilog="Example: ectools vm check --config examples/ipxe-qemu.json")

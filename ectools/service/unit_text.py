@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from ectools.service.sections import Sections, Setting
 
 # What NixOS writes to one line, with blanks between; every other list is a line for each.
-_ONE_LINE = frozenset({"After", "Before", "Documentation", "PartOf", "WantedBy", "Wants"})
+_ONE_LINE = frozenset(
+    {"After", "Before", "Conflicts", "Documentation", "PartOf", "Requires", "WantedBy", "Wants"}
+)
 _BARE = re.compile(r"[A-Za-z0-9/._+@:,=-]+", re.ASCII)
 
 

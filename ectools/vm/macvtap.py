@@ -5,7 +5,7 @@ A runner that may make links does all of that. One that may not, as in the modul
 
 The mark is the link's alias (``ip link show`` prints it). A link with this guest's mark is what a runner
 left that was killed: the disk's lock says that no other one runs. Any other link of the name is somebody
-else's.
+else's. Settings may change while the link is there: whoever makes it for another notes its name and mark.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ectools import log
 from ectools.capabilities import Capability, forget_capability, has_capability, raised
 from ectools.errors import EcError, InputError
 from ectools.vm.argv import Tap
+from ectools.vm.link_record import LinkRecord, read_record, write_record
 from ectools.vm.settings import GUEST_OPTIONS, MacvtapMode
 
 if TYPE_CHECKING:
@@ -120,10 +121,13 @@ def is_link_there(descriptor: int) -> bool:
     return True
 
 
-def make_link(macvtap: Macvtap, settings: GuestSettings, *, uid: int) -> None:
+def make_link(
+    macvtap: Macvtap, settings: GuestSettings, *, uid: int, record_file: Path | None = None
+) -> None:
     """The link, for a runner of the user ``uid`` that may not make one: its device becomes that user's.
 
-    One with this guest's mark is made anew. Raises InputError (no such interface), MacvtapError.
+    One with this guest's mark is made anew, as is the one that ``record_file`` tells of, which is then of
+    the new one. Raises InputError (no such interface), MacvtapError, FileError.
     """
 
     def give(name: str, index: int) -> None:
@@ -134,20 +138,37 @@ def make_link(macvtap: Macvtap, settings: GuestSettings, *, uid: int) -> None:
             hint = "giving it to a user needs CAP_CHOWN"
             raise MacvtapError(f"{node}: cannot be given away: {error.strerror}", hint=hint) from error
 
+    if record_file is not None:
+        remove_recorded(record_file)
+        write_record(record_file, LinkRecord(name=macvtap.name, mark=build_mark(settings.disk.path)))
     _make(macvtap, settings, take=give)
 
 
 def remove_link(macvtap: Macvtap, settings: GuestSettings) -> None:
     """Remove the link, where it is there. Raises MacvtapError, also where it is not this guest's."""
-    with raised(Capability.NET_ADMIN), _netlink(macvtap) as netlink:
+    with raised(Capability.NET_ADMIN), _netlink(macvtap.name, macvtap.interface) as netlink:
         _remove_own(netlink, macvtap.name, build_mark(settings.disk.path))
+
+
+def remove_recorded(record_file: Path) -> bool:
+    """Remove the link that was noted, where it still is that one, and the note; False: nothing was noted.
+
+    Raises MacvtapError.
+    """
+    record = read_record(record_file)
+    if record is None:
+        return False
+    with raised(Capability.NET_ADMIN), _netlink(record.name) as netlink:
+        _remove_marked(netlink, record.mark)
+    record_file.unlink(missing_ok=True)
+    return True
 
 
 def _make(macvtap: Macvtap, settings: GuestSettings, *, take: Callable[[str, int], _T]) -> tuple[_T, str]:
     """A new link: what ``take`` makes of its name and its index, and its address."""
     mark = build_mark(settings.disk.path)
     mac = find_mac(macvtap, settings)
-    with raised(Capability.NET_ADMIN), _netlink(macvtap) as netlink:
+    with raised(Capability.NET_ADMIN), _netlink(macvtap.name, macvtap.interface) as netlink:
         lower = _find_lower(netlink, macvtap)
         for tries_left in reversed(range(_TRIES)):
             _remove_own(netlink, macvtap.name, mark)
@@ -184,7 +205,7 @@ def _find_made(macvtap: Macvtap, settings: GuestSettings) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def _netlink(macvtap: Macvtap) -> Iterator[Any]:
+def _netlink(name: str, interface: str | None = None) -> Iterator[Any]:
     """A netlink socket; pyroute2's errors inside the block become this module's."""
     from pyroute2 import IPRoute, NetlinkError
 
@@ -195,11 +216,12 @@ def _netlink(macvtap: Macvtap) -> Iterator[Any]:
         reason = os.strerror(error.code)
         hints = {
             errno.EPERM: "making a link needs CAP_NET_ADMIN: run as root",
-            errno.EBUSY: f"{macvtap.interface} is used by a bridge, a bond or a macvtap in the mode passthru",
+            errno.EBUSY: f"{interface} is used by a bridge, a bond or a macvtap in the mode passthru",
             errno.EOPNOTSUPP: "this kernel has no macvtap: modprobe macvtap",
         }
+        where = "" if interface is None else f" on {interface}"
         raise MacvtapError(
-            f"{macvtap.name}: macvtap on {macvtap.interface}: {reason}", hint=hints.get(error.code, _OPTION)
+            f"{name}: macvtap{where}: {reason}", hint=hints.get(error.code, _OPTION)
         ) from error
 
 
@@ -219,15 +241,21 @@ def _find_lower(netlink: Any, macvtap: Macvtap) -> int:
 
 
 def _remove_own(netlink: Any, name: str, mark: str) -> None:
-    """Remove the link of that name if it has our mark; one that has not is left alone, and is an error."""
+    """Remove what has our mark; a link of that name that has not is left alone, and is an error."""
     found = netlink.link_lookup(ifname=name)
-    if not found:
-        return
-    (link,) = netlink.get_links(found[0])
-    alias = link.get_attr("IFLA_IFALIAS")
-    if alias != mark:
-        raise _foreign_link(name, alias)
-    netlink.link("del", index=found[0])
+    if found:
+        (link,) = netlink.get_links(found[0])
+        alias = link.get_attr("IFLA_IFALIAS")
+        if alias != mark:
+            raise _foreign_link(name, alias)
+    _remove_marked(netlink, mark)
+
+
+def _remove_marked(netlink: Any, mark: str) -> None:
+    """Remove the link with the mark, under whatever name: that it was made by may have become another."""
+    for link in list(netlink.get_links()):
+        if link.get_attr("IFLA_IFALIAS") == mark:
+            netlink.link("del", index=link["index"])
 
 
 def _foreign_link(name: str, alias: str | None) -> MacvtapError:

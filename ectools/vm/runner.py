@@ -28,6 +28,7 @@ from ectools.vm.guest_user import become_guest_user
 from ectools.vm.loopback_filter import check_loopback
 from ectools.vm.settings import GUEST_OPTIONS
 from ectools.vm.stop import StopRequest
+from ectools.vm.store_hold import PROGRAM, hold_in_store
 from ectools.vm.supervise import BoundHttp, GuestPlan, supervise
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def prepare(settings: GuestSettings, *, require_filter: bool = False) -> Iterato
         token = read_token(settings.boot)
         become_guest_user(settings)
         check_boot_root(settings.boot)
+        root = settings.boot.http.root
+        stack.enter_context(hold_in_store(PROGRAM, *([] if root is None else [root])))
         url = find_effective_url(settings.boot.chain, http.listen if http else settings.boot.http.listen)
         # As the user that QEMU runs as: it is that one's loopback.
         check_loopback(settings, required=require_filter)

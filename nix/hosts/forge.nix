@@ -14,5 +14,7 @@
     vcpus = lib.mkDefault 1;
     memoryMiB = lib.mkDefault 2048;
     disk.size = lib.mkDefault "8G";
+    # What it boots comes with the host's system, and so changes with it.
+    restartIfChanged = lib.mkDefault true;
   };
 }

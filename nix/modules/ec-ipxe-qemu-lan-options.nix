@@ -5,7 +5,15 @@ let
 in
 {
   options.services.every-channel.ipxe-qemu.lan = {
-    enable = lib.mkEnableOption "a second NIC on a real LAN, through macvtap";
+    enable = mkOption {
+      type = types.bool;
+      default = false;
+      example = true;
+      description = ''
+        Whether to enable a second NIC on a real LAN, through macvtap. A switch of the host that turns it off removes the
+        link at once, also where `restartIfChanged` leaves the guest running: that guest has no LAN until it is restarted.
+      '';
+    };
 
     model = mkOption {
       type = types.str;

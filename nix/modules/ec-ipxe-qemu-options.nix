@@ -39,8 +39,10 @@ in
         Whether a switch of this host to another configuration restarts the guest, where that has changed the guest's
         settings or programs: an update of this host's packages is such a change. False leaves the guest running as it
         was started, and the switch says so (`NOT restarting`); it takes up what has changed once it is restarted, by
-        `systemctl restart every-channel-ipxe-qemu` or with the host. On a system without NixOS, `ectools service install`
-        restarts what has changed.
+        `systemctl restart every-channel-ipxe-qemu` or with the host. Until then a `boot.http.root` in the Nix store is
+        the one that it was started with, and no garbage collection takes it. The forge's host, whose guest is there for
+        what the host's system brings, sets true. On a system without NixOS, `ectools service install` restarts what has
+        changed.
       '';
     };
 

@@ -387,8 +387,8 @@ in
         description = ''
           When to look for a newer release, as systemd.time(7) writes calendar events. Null means at boot, when the system
           is switched to another configuration, and by `systemctl start every-channel-netboot-stage`; a calendar event
-          comes on top of these. None of them waits for the download: `systemctl start --wait` does, until one attempt has
-          ended well.
+          comes on top of these. No boot and no switch waits for the download; `systemctl start` does, and fails where the
+          first attempt does.
         '';
       };
     };

@@ -141,15 +141,8 @@ let
       environment = lib.optionalAttrs remote proxyVariables;
     };
     "${unit}-stage" = {
-      restartTriggers = [
-        (builtins.toJSON (
-          lib.getAttrs [
-            "release"
-            "stateDir"
-          ] settings
-          // lib.optionalAttrs (groupChannels != [ ]) { inherit groupChannels; }
-        ))
-      ];
+      # A switch would wait for its end (below). What it has not begun, it begins with the new settings.
+      restartIfChanged = false;
       environment = proxyVariables;
     };
     ${unit} = {
@@ -182,8 +175,34 @@ let
     };
   };
   units = import ./units.nix { inherit lib; };
+
+  # A staging that is under way, or waits for its next attempt, begins anew where a switch has changed what it acts upon;
+  # the switch waits for this alone. At boot there is none yet. (`ectools service` needs no unit for it.)
+  again = {
+    description = "every.channel network boot: staging begins anew with changed settings";
+    documentation = [ "https://every.channel" ];
+    wantedBy = [ "multi-user.target" ];
+    before = [ "${unit}-stage.service" ];
+    stopIfChanged = false;
+    restartTriggers = [
+      (builtins.toJSON (
+        lib.getAttrs [
+          "release"
+          "stateDir"
+        ] settings
+        // lib.optionalAttrs (groupChannels != [ ]) { inherit groupChannels; }
+      ))
+    ];
+    serviceConfig = {
+      Type = "oneshot";
+      RemainAfterExit = true;
+      ExecStart = "${systemctl} --no-block try-restart ${unit}-stage.service";
+    };
+  };
 in
 {
-  services = lib.recursiveUpdate (units.services "netboot" facts) further;
+  services = lib.recursiveUpdate (units.services "netboot" facts) further // {
+    "${unit}-stage-again" = again;
+  };
   timers = units.timers "netboot" facts;
 }

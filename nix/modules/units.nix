@@ -65,8 +65,10 @@ let
   named = {
     After = "after";
     Before = "before";
+    Conflicts = "conflicts";
     Documentation = "documentation";
     PartOf = "partOf";
+    Requires = "requires";
     Wants = "wants";
   };
   unitOf =

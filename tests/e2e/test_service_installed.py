@@ -161,7 +161,15 @@ def test_nothing_waits_for_a_staging_that_hangs(host: Host) -> None:
     machine.run("systemctl", "daemon-reload")
     machine.wait_ended(stage)
     machine.run("timeout", "60", "systemctl", "start", "multi-user.target")
-    assert machine.show(stage, "ActiveState", "SubState") == {"ActiveState": "active", "SubState": "running"}
+    assert machine.show(stage, "ActiveState", "SubState") == {
+        "ActiveState": "activating",
+        "SubState": "start",
+    }
+    machine.run("systemctl", "stop", stage)
+    # Who starts it by its name waits, and is told that it failed.
+    machine.write(f"{drop_in}/hangs.conf", "[Service]\nExecStart=\nExecStart=/bin/false\n")
+    machine.run("systemctl", "daemon-reload")
+    assert machine.execute(["systemctl", "start", stage]).status == 1
     machine.run("systemctl", "stop", stage)
     machine.run("rm", "-r", drop_in)
     machine.run("systemctl", "daemon-reload")

@@ -116,6 +116,26 @@ def test_a_link_that_was_made_for_others_is_not_opened(lan: Lan, tmp_path: Path)
     assert "cannot be opened: Permission denied" in runner.text[0]
 
 
+def test_a_link_is_removed_as_it_was_made_though_the_settings_are_others_now(
+    lan: Lan, tmp_path: Path
+) -> None:
+    """As where a switch leaves the guest running, and its unit is restarted with the new settings."""
+    record = ("--record", str(tmp_path / "link.json"))
+    before = lan_settings(tmp_path)
+    after = {**lan_settings(tmp_path, name="other0"), "stateDir": str(tmp_path / "other")}
+    lan_link(lan, before, tmp_path, "--user", "nobody", *record)
+    lan_link(lan, after, tmp_path, "--remove", *record)
+    assert lan.link(NAME) is None
+    lan_link(lan, before, tmp_path, "--user", "nobody", *record)
+    # The same address, which two links of one interface cannot have.
+    lan_link(lan, {**before, "lan": after["lan"]}, tmp_path, "--user", "nobody")
+    assert lan.link(NAME) is None
+    assert lan.link("other0") is not None
+    lan_link(lan, after, tmp_path, "--user", "nobody", *record)
+    lan_link(lan, {**after, "lan": {"enable": False}}, tmp_path, "--remove", *record)
+    assert lan.link("other0") is None
+
+
 def test_the_link_of_a_runner_that_was_killed_is_made_anew(lan: Lan, tmp_path: Path) -> None:
     settings = lan_settings(tmp_path)
     with start_runner(settings, tmp_path, wrapper=lan.wrapper) as runner:

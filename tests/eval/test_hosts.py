@@ -36,6 +36,7 @@ SUMMARY = """builtins.mapAttrs (_: { config, options, ... }: let inherit (config
   oldName = config.system.extraSystemBuilderCmds;
   guest = every-channel.ipxe-qemu.enable;
   lan = every-channel.ipxe-qemu.lan.enable;
+  inherit (every-channel.ipxe-qemu) restartIfChanged;
   tcp = config.networking.firewall.allowedTCPPorts;
   udp = config.networking.firewall.allowedUDPPorts;
   passwords = config.services.openssh.enable && config.services.openssh.settings.PasswordAuthentication;
@@ -206,6 +207,8 @@ def test_the_forge_has_one_guest_that_is_on_no_lan(hosts: dict[str, dict[str, An
     assert [name for name, host in hosts.items() if host["guest"]] == ["ecp-forge"]
     forge = hosts["ecp-forge"]
     assert not forge["lan"]
+    # What it boots changes when the host is updated.
+    assert forge["restartIfChanged"]
     assert (forge["tcp"], forge["udp"]) == ([22], [])
 
 

@@ -35,12 +35,20 @@ def test_the_units_start_in_their_order_and_the_server_waits_for_no_forge(varian
     serve, ipxe, stage, dnsmasq = read_units(variants, LISTEN)
     assert f"After=local-fs.target {UNIT}-ipxe.service network-online.target" in serve
     assert f"Wants={UNIT}-dnsmasq.service {UNIT}-ipxe.service network-online.target" in serve
-    assert f"After=local-fs.target {UNIT}.service network-online.target" in stage
+    # What a service has by default, but for the order of the target that wants it.
+    before = "local-fs.target sysinit.target basic.target"
+    assert f"After={before} {UNIT}.service network-online.target" in stage
+    assert {
+        "DefaultDependencies=false",
+        "Requires=sysinit.target",
+        "Conflicts=shutdown.target",
+        "Before=shutdown.target",
+    } <= set(stage)
     after = f"local-fs.target systemd-sysctl.service nftables.service {UNIT}-ipxe.service {UNIT}.service"
     assert f"After={after} network-online.target" in dnsmasq
     assert "Wants=network-online.target" in stage
     assert "After=local-fs.target" in ipxe
-    for unit in (serve, ipxe, stage, dnsmasq):
+    for unit in (serve, ipxe, dnsmasq):
         assert not [line for line in unit if line.startswith(("Requires=", "BindsTo="))]
     for unit in (serve, ipxe, stage):
         assert "WantedBy=multi-user.target" in unit
@@ -81,8 +89,9 @@ def test_the_units_say_how_they_are_kept_running(variants: Variants) -> None:
         # Who boots is served until a switch has done all else.
         assert "X-StopIfChanged=false" in unit
     assert {"Type=oneshot", "RemainAfterExit=true", "PrivateNetwork=true"} <= set(ipxe)
-    assert {"Type=exec", "Restart=on-failure", "RestartSec=15", "RestartMaxDelaySec=600"} <= set(stage)
-    assert "RuntimeMaxSec=12h" in stage
+    assert {"Type=oneshot", "Restart=on-failure", "RestartSec=15", "RestartMaxDelaySec=600"} <= set(stage)
+    # A switch that restarted it would wait for the download.
+    assert {"TimeoutStartSec=12h", "X-RestartIfChanged=false"} <= set(stage)
     # A timer starts nothing that is active.
     assert "RemainAfterExit=true" not in stage
 
@@ -187,7 +196,7 @@ def test_secrets_come_as_credentials_to_the_units_that_need_them(variants: Varia
 def find_reaction(before: str, after: str) -> str | None:
     """What switch-to-configuration of NixOS does with a running unit that has become another."""
     differing = set(before.splitlines()) ^ set(after.splitlines())
-    if not differing:
+    if not differing or "X-RestartIfChanged=false" in after.splitlines():
         return None
     only = all(line.startswith("X-Reload-Triggers=") for line in differing)
     return "reload" if only else "restart"
@@ -195,6 +204,7 @@ def find_reaction(before: str, after: str) -> str | None:
 
 def test_a_change_concerns_only_the_units_that_act_upon_it(variants: Variants) -> None:
     serve, ipxe, stage, dnsmasq = (f"{name}.service" for name in UNITS)
+    again = f"{UNIT}-stage-again.service"
     cases: list[tuple[dict[str, Any], dict[str, str]]] = [
         ({"httpPort": 8081}, {serve: "restart", ipxe: "restart"}),
         ({"maxConnections": 99}, {serve: "restart"}),
@@ -215,7 +225,7 @@ def test_a_change_concerns_only_the_units_that_act_upon_it(variants: Variants) -
         # A channel that a group follows is staged before its machines can boot from it.
         (
             {"fleet": {"groups": {"g": {"channel": "canary"}}}},
-            {serve: "reload", stage: "restart"},
+            {serve: "reload", again: "restart"},
         ),
         ({"fleet": {"groups": {"g": {"boot": "hold"}}}}, {serve: "reload"}),
         ({"fleet": {"keepBoots": 7}}, {serve: "reload"}),
@@ -224,22 +234,32 @@ def test_a_change_concerns_only_the_units_that_act_upon_it(variants: Variants) -
         ({"fleet": {"groups": {"g": {"bootBinary": "snponly"}}}}, {serve: "reload", ipxe: "restart"}),
         ({"fleet": {"listen": "127.0.0.2:9090"}}, {serve: "restart"}),
         ({"fleet": {"accessTokenFile": "/run/token"}}, {serve: "restart"}),
-        ({"release": {"tag": "boot-v2"}}, {stage: "restart"}),
-        ({"release": {"keep": 9}}, {stage: "restart"}),
+        ({"release": {"tag": "boot-v2"}}, {again: "restart"}),
+        ({"release": {"keep": 9}}, {again: "restart"}),
         # Which of them a machine gets, the boot script says.
-        ({"release": {"systems": ["ec-runner-x86_64-netboot"]}}, {serve: "reload", stage: "restart"}),
+        ({"release": {"systems": ["ec-runner-x86_64-netboot"]}}, {serve: "reload", again: "restart"}),
         ({"release": {"refresh": "weekly"}}, {}),
         ({"openFirewall": False}, {}),
         (
             {"stateDir": "/srv/netboot"},
-            {serve: "restart", ipxe: "restart", stage: "restart", dnsmasq: "restart"},
+            {serve: "restart", ipxe: "restart", again: "restart", dnsmasq: "restart"},
         ),
     ]
     configs = [host(LISTEN), *(host(merge(LISTEN, change)) for change, _ in cases)]
     before, *after = [found["texts"] for found in variants.evaluate(["texts"], configs)]
+    units = (serve, ipxe, stage, again, dnsmasq)
     for (change, expected), texts in zip(cases, after, strict=True):
-        reactions = {unit: find_reaction(before[unit], texts[unit]) for unit in (serve, ipxe, stage, dnsmasq)}
+        reactions = {unit: find_reaction(before[unit], texts[unit]) for unit in units}
         assert {unit: each for unit, each in reactions.items() if each} == expected, change
+
+
+def test_a_staging_under_way_begins_anew_and_no_switch_waits_for_it(variants: Variants) -> None:
+    (found,) = variants.evaluate(["texts"], [host(LISTEN)])
+    again = found["texts"][f"{UNIT}-stage-again.service"].splitlines()
+    (started,) = (line for line in again if line.startswith("ExecStart="))
+    # Where there is none, as at boot, nothing is done.
+    assert started.endswith(f"/systemctl --no-block try-restart {UNIT}-stage.service")
+    assert {f"Before={UNIT}-stage.service", "RemainAfterExit=true", "X-StopIfChanged=false"} <= set(again)
 
 
 def read_triggers(unit: Path, kind: str) -> set[str]:

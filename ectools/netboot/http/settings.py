@@ -10,6 +10,10 @@ HEALTH_PATH = "/healthz"
 """Answered by the server itself; a file of that name in the root is never served."""
 
 
+STORE = Path("/nix/store")
+"""Nix's, whose paths a served directory may link to."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class HttpSettings:
     """The server's settings. ``root`` is the directory whose files are served; times are in seconds.
@@ -23,7 +27,7 @@ class HttpSettings:
     """
 
     root: Path
-    store: Path = Path("/nix/store")
+    store: Path = STORE
     max_connections: int = 1024
     header_seconds: float = 10.0
     stall_seconds: float = 60.0
