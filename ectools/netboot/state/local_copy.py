@@ -228,7 +228,8 @@ class LocalCopy:
         again: list[tuple[int, Mapping[str, Any]]] = []
         for event in events:
             if event.sequence > self.place.events:
-                self.place.events, self.place.events_taken = event.sequence, event.taken
+                self.place.events = event.sequence
+                self.place.events_taken = max(self.place.events_taken, event.taken)
             if event.fields is None:
                 continue
             if self._is_foreign(event.fields):

@@ -64,7 +64,9 @@ class SharedView:
                 new.append(change)
             if not is_own:
                 if change.revision > place.sequence:
-                    place.sequence, place.sequence_taken = change.revision, change.taken
+                    place.sequence = change.revision
+                    # One server's clock may be behind that of the one before it.
+                    place.sequence_taken = max(place.sequence_taken, change.taken)
                 if change.value is None and change.key:
                     self.revisions.pop(change.key, None)
                     marks.append(change)

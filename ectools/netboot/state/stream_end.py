@@ -45,7 +45,7 @@ class LostEnd:
 async def find_common(
     find_next: Callable[[int], Awaitable[tuple[int, float] | None]], *, sequence: int, at: float
 ) -> CommonEnd | None:
-    """What there is of a stream that was heard up to ``sequence``, whose server took that at ``at``; None: it
+    """What there is of a stream that was heard up to ``sequence``, all of it taken until ``at``; None: it
     was not heard. ``find_next`` gives the first message from a sequence on, and its time; None: no message.
     """
     if not sequence or not at:
