@@ -26,8 +26,8 @@ class CopyPlace:
     """How far was read. ``writer`` tells this copy's events from all others': another one at each start,
     because the file, or its whole machine, may have been copied or put back. ``number`` is the last event's.
 
-    ``identity`` is the bucket's; ``sequence`` and ``events`` are the last ones read of its streams. None up to
-    them was taken by the server after ``sequence_taken`` and ``events_taken``; 0: that is not known.
+    ``identity`` is the bucket's; ``sequence`` and ``events`` are the last ones read of its streams. The
+    server took none of those after ``sequence_taken`` and ``events_taken``; 0: that is not known.
     ``heard``: writer → the number of its last event that was read; ``at``: Unix seconds of the last contact.
     ``is_whole``: whether the copy has all up to ``sequence``; else the others' entries are to be read anew.
     """

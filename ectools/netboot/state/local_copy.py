@@ -138,8 +138,9 @@ class LocalCopy:
                     statements.put(connection, f"c/{change.key}", text, expected=None, now=change.changed)
                     statements.delete(connection, f"d/{change.key}", expected=None)
             for mark in marks:
-                text = json.dumps({"r": mark.revision})
-                statements.put(connection, f"d/{mark.key}", text, expected=None, now=mark.changed)
+                # A mark may say of long ago that a key was deleted, and stays for as long as any.
+                text, taken = json.dumps({"r": mark.revision, "t": mark.changed}), mark.taken or mark.changed
+                statements.put(connection, f"d/{mark.key}", text, expected=None, now=taken)
             statements.put(connection, PLACE, place, expected=None, now=self.place.at)
 
         await self.store.transact(work)
@@ -159,7 +160,7 @@ class LocalCopy:
     async def find_deleted(self, key: str) -> float | None:
         """When a key was deleted that has a mark."""
         found = await self.store.get(f"d/{key}")
-        return None if found is None else found.changed
+        return None if found is None else found.value.get("t", found.changed)
 
     async def drop_marks(self, keys: Sequence[str]) -> None:
         """Their marks are gone."""
@@ -336,7 +337,8 @@ def _move(connection: sqlite3.Connection, prefix: str, *, after: int, start: str
             continue  # an earlier version has not kept the revision of a mark
         if not _has(connection, f"p/{name[2:]}"):
             value = found.value["v"] if prefix == "c/" else None
-            entry = UnsaidEntry(value=value, changed=changed, base=0, is_kept=True)
+            at = found.value.get("t", changed)
+            entry = UnsaidEntry(value=value, changed=at, base=0, is_kept=True)
             _put_unsaid(connection, name[2:], entry)
         statements.delete(connection, name, expected=None)
     return following

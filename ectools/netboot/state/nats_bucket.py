@@ -2,8 +2,9 @@
 
 Keys stand as `NATS's key-value store has them <https://docs.nats.io/nats-concepts/jetstream/key-value-store>`_,
 for ``nats kv`` to read: the stream ``KV_<bucket>``, a subject a key, a message's sequence its revision. ``/``
-of a key is ``.`` there, and ``.`` is ``=``. A value is ``{"t": Unix seconds, "v": value}``. Events are the
-stream ``<bucket>-events``, whose server leaves out what was sent twice by its ``Nats-Msg-Id``.
+of a key is ``.`` there, and ``.`` is ``=``. A value is ``{"t": Unix seconds, "v": value}``, a mark of what
+was deleted ``{"t": Unix seconds}``. Events are the stream ``<bucket>-events``, whose server leaves out what
+was sent twice by its ``Nats-Msg-Id``.
 
 The connection ends with its first trouble: whoever uses it makes another one, and goes on from the last
 sequence. nats-py's own reconnecting keeps what was published meanwhile, and would say it when it is too late.
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.state.decode import need_mapping, need_text, parse_object, read_count, read_time
-from ectools.netboot.state.entries import is_key, read_event
+from ectools.netboot.state.entries import is_key, read_deletion, read_event
 from ectools.netboot.state.interface import (
     MAX_EVENTS,
     MAX_KEY_LENGTH,
@@ -107,7 +108,7 @@ class NatsBucket:
     ) -> int:
         """As ``StateStore.put``, and ``delete`` where ``value`` is None. Raises StateConflictError too."""
         subject = _to_subject(self._bucket, key)
-        payload = b"" if value is None else json.dumps({"t": changed, "v": value}).encode()
+        payload = json.dumps({"t": changed} | ({} if value is None else {"v": value})).encode()
         headers = {} if value is not None else {_OPERATION: "DEL"}
         try:
             return await self._publish(subject, payload, headers, expected)
@@ -118,6 +119,8 @@ class NatsBucket:
         found = await self._get_message(subject)
         if found is None or found[1] is not None:
             raise _conflict(key)
+        if value is None:
+            return found[0]  # it is deleted already
         return await self._publish(subject, payload, headers, found[0])
 
     async def append(self, fields: Mapping[str, Any], *, message_id: str) -> None:
@@ -192,7 +195,7 @@ class NatsBucket:
             if not key:
                 value, changed = None, 0.0
             elif _is_deletion(message.headers):
-                value, changed = None, taken
+                value, changed = None, read_deletion(message.data, taken)
             else:
                 value, changed = self._decode(key, message.data)
                 changed = min(changed, taken)  # nobody writes ahead of the server's clock

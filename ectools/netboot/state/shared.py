@@ -363,8 +363,9 @@ class SharedStore:
         value = entry.value
         is_known = not expected and key in self.view.revisions  # by somebody else: it is looked at first
         for _ in range(_MAX_TRIES):
-            # Where there is nothing to delete, no mark is left of that.
-            if not is_known and (value is not None or expected):
+            # Where there is nothing to delete, no mark is left of that; but of what is said anew, for those
+            # who were not there to hear of it.
+            if not is_known and (value is not None or expected or entry.is_kept):
                 with contextlib.suppress(StateConflictError):
                     revision = await bucket.put(key, value, changed=entry.changed, expected=expected)
                     return await self.view.learn_own(key, value, revision, entry.changed)

@@ -67,10 +67,12 @@ class SharedView:
                     place.sequence = change.revision
                     # One server's clock may be behind that of the one before it.
                     place.sequence_taken = max(place.sequence_taken, change.taken)
-                if change.value is None and change.key:
+                if change.value is None:
                     self.revisions.pop(change.key, None)
-                    marks.append(change)
+            if change.value is None and change.key:
+                marks.append(change)
         place.at = self._clock()
+        marks = [each for each in marks if self.revisions.get(each.key, 0) <= each.revision]
         try:
             await self._copy.learn(new, marks=marks)
         except StateError:

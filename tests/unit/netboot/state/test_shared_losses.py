@@ -203,6 +203,38 @@ def test_what_was_deleted_while_a_host_was_away_is_not_brought_back_by_it(
     asyncio.run(scenario())
 
 
+def test_what_was_written_and_deleted_behind_the_lost_end_is_not_brought_back(
+    server: NatsServer, tmp_path: Path
+) -> None:
+    """By a host that has heard of the one and not of the other; what was written after it stays."""
+
+    async def scenario() -> None:
+        async with open_shared(tmp_path / "one", server.url, reconcile=take_newer) as one:
+            await one.put("latest/n", {"n": 1})
+            await until(lambda: one.unsaid == 0)
+            keep(server, tmp_path)
+            await until(lambda: not one.is_attached)
+            server.start()
+            await until(lambda: one.is_attached)
+            async with open_shared(tmp_path / "two", server.url, reconcile=take_newer) as two:
+                held = await two.put("overrides/n", {"n": "hold"}, expected=0)
+                await two.put("overrides/m", {"n": "hold"}, expected=0)
+                await until_there(lambda: list_values(one), lambda found: len(found) == 3)
+            await one.delete("overrides/n", expected=held)
+            put_back(server, tmp_path)
+            await until(lambda: not one.is_attached)
+            server.start()
+            await until(lambda: one.is_attached and one.unsaid == 0)
+            async with open_shared(tmp_path / "two", server.url, reconcile=take_newer) as two:
+                await until(lambda: two.unsaid == 0)
+                wanted = {"latest/n": 1, "overrides/m": "hold"}
+                for store in (one, two):
+                    await until_there(lambda store=store: list_values(store), lambda found: found == wanted)
+                assert await two.get("overrides/n", fresh=True) is None
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("newest", ["entries", "events"])
 def test_a_loss_is_noticed_though_nobody_else_knew_what_was_lost(
     server: NatsServer, tmp_path: Path, newest: str
