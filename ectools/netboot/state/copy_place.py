@@ -26,7 +26,8 @@ class CopyPlace:
     """How far was read. ``writer`` tells this copy's events from all others': another one at each start,
     because the file, or its whole machine, may have been copied or put back. ``number`` is the last event's.
 
-    ``identity`` is the bucket's; ``sequence`` and ``events`` are the last ones read of its streams.
+    ``identity`` is the bucket's; ``sequence`` and ``events`` are the last ones read of its streams. The
+    server took none of those after ``sequence_taken`` and ``events_taken``; 0: that is not known.
     ``heard``: writer → the number of its last event that was read; ``at``: Unix seconds of the last contact.
     ``is_whole``: whether the copy has all up to ``sequence``; else the others' entries are to be read anew.
     """
@@ -36,6 +37,8 @@ class CopyPlace:
     identity: str | None = None
     sequence: int = 0
     events: int = 0
+    sequence_taken: float = 0.0
+    events_taken: float = 0.0
     heard: dict[str, int] = field(default_factory=dict)
     at: float = 0.0
     is_whole: bool = True
@@ -56,8 +59,8 @@ class UnsaidEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedCopy:
-    """Key → revision; what is unsaid, key → base in the order of writing; which of it ``is_kept``; numbers of
-    unsaid events.
+    """Key → revision; what is unsaid, key → base, in the order in which it is to be said; which of it
+    ``is_kept``; numbers of unsaid events.
     """
 
     revisions: dict[str, int]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.state.decode import (
     need_mapping,
+    parse_object,
     read_count,
     read_text,
     read_text_if_any,
@@ -52,3 +53,11 @@ def read_event(fields: Mapping[str, Any]) -> dict[str, Any]:
         "writer": read_text(fields, "writer", most=_MAX_WORD),
         "number": read_count(fields, "number", least=1),
     }
+
+
+def read_deletion(payload: bytes, taken: float) -> float:
+    """When a key was deleted, by its mark, which came at ``taken``; other programs do not say."""
+    try:
+        return min(read_time(parse_object(payload), "t"), taken)
+    except ValueError:
+        return taken

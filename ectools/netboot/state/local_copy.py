@@ -62,6 +62,11 @@ class LocalCopy:
         def work(connection: sqlite3.Connection) -> tuple[LoadedCopy, CopyPlace | None]:
             known = {each.key[2:]: each.value["r"] for each in statements.list_entries(connection, "c/")}
             unsaid = sorted(statements.list_entries(connection, "p/"), key=lambda each: each.revision)
+            # As it was written; and last of all, what is said anew: what was decided stands behind the many
+            # boots there (rollouts/, boots/), and is said before them.
+            unsaid = [each for each in unsaid if not each.value.get("k")] + [
+                each for each in reversed(unsaid) if each.value.get("k")
+            ]
             events = [int(each.key[2:]) for each in statements.list_entries(connection, "e/")]
             loaded = LoadedCopy(
                 revisions=known,
@@ -133,7 +138,9 @@ class LocalCopy:
                     statements.put(connection, f"c/{change.key}", text, expected=None, now=change.changed)
                     statements.delete(connection, f"d/{change.key}", expected=None)
             for mark in marks:
-                statements.put(connection, f"d/{mark.key}", "{}", expected=None, now=mark.changed)
+                # A mark may say of long ago that a key was deleted, and stays for as long as any.
+                text, taken = json.dumps({"r": mark.revision, "t": mark.changed}), mark.taken or mark.changed
+                statements.put(connection, f"d/{mark.key}", text, expected=None, now=taken)
             statements.put(connection, PLACE, place, expected=None, now=self.place.at)
 
         await self.store.transact(work)
@@ -149,6 +156,11 @@ class LocalCopy:
         """Keys that were deleted before that time, and have a mark, some at a time."""
         async for keys in self._list_ages("d/", before=before):
             yield keys
+
+    async def find_deleted(self, key: str) -> float | None:
+        """When a key was deleted that has a mark."""
+        found = await self.store.get(f"d/{key}")
+        return None if found is None else found.value.get("t", found.changed)
 
     async def drop_marks(self, keys: Sequence[str]) -> None:
         """Their marks are gone."""
@@ -216,7 +228,9 @@ class LocalCopy:
         new: list[Mapping[str, Any]] = []
         again: list[tuple[int, Mapping[str, Any]]] = []
         for event in events:
-            self.place.events = max(self.place.events, event.sequence)
+            if event.sequence > self.place.events:
+                self.place.events = event.sequence
+                self.place.events_taken = max(self.place.events_taken, event.taken)
             if event.fields is None:
                 continue
             if self._is_foreign(event.fields):
@@ -236,14 +250,18 @@ class LocalCopy:
         await self.store.transact(work)
         return [fields["number"] for _, fields in again]
 
-    async def restore(self) -> None:
-        """All that was copied is to be said, and what was deleted lately: whoever had it has lost it.
+    async def restore(self, *, after: int = 0) -> None:
+        """What was copied is to be said, and what was deleted lately, if it came after that sequence: whoever
+        had it has lost it.
 
         In steps: where it is ended between two, it is begun anew, and goes on.
         """
         for prefix in ("c/", "d/"):
-            while await self.store.transact(partial(_move, prefix=prefix)):
-                pass
+            start: str | None = None
+            while True:
+                start = await self.store.transact(partial(_move, prefix=prefix, after=after, start=start))
+                if start is None:
+                    break
 
     def _sign(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
         """An event with its writer and its number, which nobody else gives."""
@@ -308,19 +326,22 @@ class LocalCopy:
         return json.dumps(vars(self.place), separators=(",", ":"))
 
 
-def _move(connection: sqlite3.Connection, prefix: str) -> bool:
-    """Make some of the copy, or of the marks, unsaid; what has been written since stays as it is. Whether
-    there may be more.
+def _move(connection: sqlite3.Connection, prefix: str, *, after: int, start: str | None) -> str | None:
+    """Make some of the copy, or of the marks, unsaid; what has been written since stays as it is. Where to go
+    on; None: at the end.
     """
-    rows, following = statements.list_ages(connection, prefix, start=None, limit=_MOVED)
+    rows, following = statements.list_ages(connection, prefix, start=start, limit=_MOVED)
     for name, changed in rows:
         found = statements.get(connection, name)
-        if found is not None and not _has(connection, f"p/{name[2:]}"):
+        if found is None or (after and found.value.get("r", after + 1) <= after):
+            continue  # an earlier version has not kept the revision of a mark
+        if not _has(connection, f"p/{name[2:]}"):
             value = found.value["v"] if prefix == "c/" else None
-            entry = UnsaidEntry(value=value, changed=changed, base=0, is_kept=True)
+            at = found.value.get("t", changed)
+            entry = UnsaidEntry(value=value, changed=at, base=0, is_kept=True)
             _put_unsaid(connection, name[2:], entry)
         statements.delete(connection, name, expected=None)
-    return following is not None
+    return following
 
 
 def _has(connection: sqlite3.Connection, name: str) -> bool:

@@ -2,8 +2,9 @@
 
 Keys stand as `NATS's key-value store has them <https://docs.nats.io/nats-concepts/jetstream/key-value-store>`_,
 for ``nats kv`` to read: the stream ``KV_<bucket>``, a subject a key, a message's sequence its revision. ``/``
-of a key is ``.`` there, and ``.`` is ``=``. A value is ``{"t": Unix seconds, "v": value}``. Events are the
-stream ``<bucket>-events``, whose server leaves out what was sent twice by its ``Nats-Msg-Id``.
+of a key is ``.`` there, and ``.`` is ``=``. A value is ``{"t": Unix seconds, "v": value}``, a mark of what
+was deleted ``{"t": Unix seconds}``. Events are the stream ``<bucket>-events``, whose server leaves out what
+was sent twice by its ``Nats-Msg-Id``.
 
 The connection ends with its first trouble: whoever uses it makes another one, and goes on from the last
 sequence. nats-py's own reconnecting keeps what was published meanwhile, and would say it when it is too late.
@@ -19,8 +20,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ectools.netboot.state.decode import need_mapping, need_text, parse_object, read_time
-from ectools.netboot.state.entries import is_key, read_event
+from ectools.netboot.state.decode import need_mapping, need_text, parse_object, read_count, read_time
+from ectools.netboot.state.entries import is_key, read_deletion, read_event
 from ectools.netboot.state.interface import (
     MAX_EVENTS,
     MAX_KEY_LENGTH,
@@ -28,6 +29,7 @@ from ectools.netboot.state.interface import (
     StateEntry,
     StateUnreachableError,
 )
+from ectools.netboot.state.stream_end import name_after_loss
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -42,29 +44,34 @@ if TYPE_CHECKING:
 CALL_SECONDS = 1.5
 """That one call has. A server that takes longer counts as one that cannot be reached."""
 _DUPLICATE_SECONDS = 3600.0
-_IDENTITY, _IDENTITY_LENGTH, _CLOCK = "meta.id", 64, "meta.clock"
+_IDENTITY, _IDENTITY_LENGTH, _CLOCK = "meta.id", 512, "meta.clock"
 _OPERATION, _MARKER, _EXPECTED = "KV-Operation", "Nats-Marker-Reason", "Nats-Expected-Last-Subject-Sequence"
-_WRONG_SEQUENCE = frozenset({10071, 10164})
+_WRONG_SEQUENCE, _NOT_FOUND = frozenset({10071, 10164}), 404
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SharedChange:
-    """A key that is another than before: ``value`` None: it is gone. ``left``: how many are behind it."""
+    """A key that is another than before: ``value`` None: it is gone. ``left``: how many are behind it.
+
+    ``taken``: when the server took it, of what it has sent.
+    """
 
     key: str
     value: Mapping[str, Any] | None
     revision: int
     changed: float
     left: int
+    taken: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SharedEvent:
-    """An event as it was sent. ``fields`` None: it is none. ``sequence`` is the stream's."""
+    """An event as it was sent. ``fields`` None: it is none. ``sequence``, ``taken``: as the stream has it."""
 
     sequence: int
     fields: Mapping[str, Any] | None
     left: int
+    taken: float = 0.0
 
 
 class NatsBucket:
@@ -101,7 +108,7 @@ class NatsBucket:
     ) -> int:
         """As ``StateStore.put``, and ``delete`` where ``value`` is None. Raises StateConflictError too."""
         subject = _to_subject(self._bucket, key)
-        payload = b"" if value is None else json.dumps({"t": changed, "v": value}).encode()
+        payload = json.dumps({"t": changed} | ({} if value is None else {"v": value})).encode()
         headers = {} if value is not None else {_OPERATION: "DEL"}
         try:
             return await self._publish(subject, payload, headers, expected)
@@ -112,6 +119,8 @@ class NatsBucket:
         found = await self._get_message(subject)
         if found is None or found[1] is not None:
             raise _conflict(key)
+        if value is None:
+            return found[0]  # it is deleted already
         return await self._publish(subject, payload, headers, found[0])
 
     async def append(self, fields: Mapping[str, Any], *, message_id: str) -> None:
@@ -133,16 +142,13 @@ class NatsBucket:
                 await self._publish(subject, secrets.token_hex(8).encode(), {}, expected)
         raise StateUnreachableError(f"{self._bucket}: its key {_IDENTITY} cannot be read")
 
-    async def renew_identity(self, before: str, *, events: int) -> str:
-        """From now on it is another bucket than ``before``: its servers have lost the end of it, and have
-        ``events`` left.
-        """
+    async def renew_identity(self, before: str, *, end: int) -> str:
+        """From now on it is another bucket than ``before``: its servers have lost all behind ``end``."""
         subject = f"$KV.{self._bucket}.{_IDENTITY}"
         found = await self._get_message(subject)
         if found is not None and found[1] == before.encode():
             with contextlib.suppress(StateConflictError):  # another host has noticed it, too
-                renewed = f"{before.partition('-')[0]}-{secrets.token_hex(8)}-{events}"
-                await self._publish(subject, renewed.encode(), {}, found[0])
+                await self._publish(subject, name_after_loss(before, end).encode(), {}, found[0])
         return await self.identify()
 
     async def find_ends(self) -> tuple[int, int]:
@@ -152,17 +158,19 @@ class NatsBucket:
             events = await self._jetstream.stream_info(self._events)
         return entries.state.last_seq, events.state.last_seq
 
+    async def find_entry_from(self, sequence: int) -> tuple[int, float] | None:
+        """The first message of the entries' from ``sequence`` on, and when the server took it."""
+        return await self._ask_message(self._stream, seq=sequence, next_by_subj=f"$KV.{self._bucket}.>")
+
+    async def find_event_from(self, sequence: int) -> tuple[int, float] | None:
+        """As ``find_entry_from``, of events."""
+        return await self._ask_message(self._events, seq=sequence, next_by_subj=self._events)
+
     async def ask_time(self) -> float | None:
         """Unix seconds of the server's, at a moment within this call; None where it was not to be had."""
         sequence = await self._publish(f"$KV.{self._bucket}.{_CLOCK}", b"", {}, None)
-        async with self._speaking():
-            # nats-py's own call leaves the time out, but for its newest versions.
-            asked = f"$JS.API.STREAM.MSG.GET.{self._stream}", json.dumps({"seq": sequence}).encode()
-            answer = parse_object((await self._client.request(*asked, timeout=CALL_SECONDS)).data)
-            found = answer.get("message")  # none, where another host has asked just now, too
-            if not isinstance(found, dict):
-                return None
-            return datetime.datetime.fromisoformat(need_text(found.get("time"), "time")).timestamp()
+        found = await self._ask_message(self._stream, seq=sequence)
+        return None if found is None else found[1]  # another host has asked just now, too
 
     async def forget_deleted(self, keys: Sequence[str]) -> None:
         """Take away the marks that deleted keys have left; who was away for long does not hear of them."""
@@ -181,19 +189,23 @@ class NatsBucket:
                 yield None
                 continue
             place = message.metadata
+            taken = place.timestamp.timestamp()
             value: Mapping[str, Any] | None
             key = self._find_key(message.subject)
             if not key:
                 value, changed = None, 0.0
             elif _is_deletion(message.headers):
-                value, changed = None, place.timestamp.timestamp()
+                value, changed = None, read_deletion(message.data, taken)
             else:
                 value, changed = self._decode(key, message.data)
-                changed = min(
-                    changed, place.timestamp.timestamp()
-                )  # nobody writes ahead of the server's clock
+                changed = min(changed, taken)  # nobody writes ahead of the server's clock
             yield SharedChange(
-                key=key, value=value, revision=place.sequence.stream, changed=changed, left=place.num_pending
+                key=key,
+                value=value,
+                revision=place.sequence.stream,
+                changed=changed,
+                left=place.num_pending,
+                taken=taken,
             )
 
     async def follow_events(self, *, after: int) -> AsyncGenerator[SharedEvent | None, None]:
@@ -207,6 +219,7 @@ class NatsBucket:
                 sequence=place.sequence.stream,
                 fields=self._decode_event(place.sequence.stream, message.data),
                 left=place.num_pending,
+                taken=place.timestamp.timestamp(),
             )
 
     async def close(self) -> None:
@@ -295,6 +308,18 @@ class NatsBucket:
             return None
         return found.seq, None if _is_deletion(found.headers) else found.data or b""
 
+    async def _ask_message(self, stream: str, **which: str | int) -> tuple[int, float] | None:
+        """Sequence and time of a message; None where there is none. What it says is not looked at."""
+        async with self._speaking():
+            # nats-py's own call leaves the time out, but for its newest versions.
+            asked = f"$JS.API.STREAM.MSG.GET.{stream}", json.dumps(which).encode()
+            answer = json.loads((await self._client.request(*asked, timeout=CALL_SECONDS)).data)
+            if answer.get("error", {}).get("code") == _NOT_FOUND:
+                return None
+            found = need_mapping(answer.get("message"), "message")
+            taken = datetime.datetime.fromisoformat(need_text(found.get("time"), "time"))
+            return read_count(found, "seq", least=1), taken.timestamp()
+
     async def _publish(
         self, subject: str, payload: bytes, headers: Mapping[str, str], expected: int | None
     ) -> int:
@@ -348,13 +373,6 @@ class NatsBucket:
             trouble = explain_trouble(error)
             self.closed.set(trouble.message)
             raise trouble from error
-
-
-def count_common_events(before: str, now: str) -> int:
-    """How many events a bucket has still of those that it had by its identity ``before``."""
-    origin, _, renewed = now.partition("-")
-    events = renewed.rpartition("-")[2]
-    return int(events) if origin == before.partition("-")[0] and events.isdecimal() else 0
 
 
 def explain_trouble(error: Exception) -> StateUnreachableError:

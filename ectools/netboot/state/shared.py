@@ -259,10 +259,10 @@ class SharedStore:
             await self.copy.write(key, entry)
         except StateError:
             if self._unsaid.get(key) is unsaid:
-                if earlier is None:
-                    del self._unsaid[key]
-                else:
+                if earlier is not None:
                     self._unsaid[key] = earlier
+                elif key not in self._kept:  # else it was to be said anew meanwhile
+                    del self._unsaid[key]
             raise
         self.view.tell(key, value, self.view.revisions.get(key, 0), entry.changed)
         await self._bound()
@@ -304,7 +304,7 @@ class SharedStore:
                     await bucket.append(fields, message_id=f"{fields['writer']}-{number}")
                 await self.copy.drop_event(number)
                 self._events.pop(number, None)
-            if self._kept:
+            if keys and self._kept:
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_AGAIN_SECONDS):
@@ -317,16 +317,17 @@ class SharedStore:
         if again:
             self._wake.set()
 
-    async def restore(self, *, events: int = 0) -> None:
-        """The others have lost what they had: it is said anew, but where one of them says it first. They have
-        the first ``events`` still that this host has read.
+    async def restore(self, *, after: int = 0, events: int = 0) -> None:
+        """The others have lost what they had behind ``after``: it is said anew, but where one of them says it
+        first. Of the events that this host has read they have the first ``events``.
         """
-        await self.copy.restore()
-        self.view.begin_elsewhere(events=events)
+        await self.copy.restore(after=after)
         loaded = await self.copy.load()
-        # What was decided stands behind the many boots (rollouts/, boots/): it is said first.
-        for key in reversed(loaded.unsaid):
-            self._unsaid.setdefault(key, _Unsaid(base=0)).base = 0
+        self.view.begin_elsewhere(loaded.revisions, events=events)
+        for key in loaded.unsaid:
+            self._unsaid.setdefault(key, _Unsaid(base=0))
+        for unsaid in self._unsaid.values():
+            unsaid.base = unsaid.base if unsaid.base <= after else 0
         self._kept = loaded.kept
 
     async def _say(self, bucket: NatsBucket, key: str) -> None:
@@ -335,8 +336,12 @@ class SharedStore:
         if unsaid is None:
             return
         settled = None
+        gone = await self.copy.find_deleted(key) if entry is not None and entry.is_kept else None
         # What was never said, and is deleted, is nothing to the others.
-        if entry is not None and (entry.value is not None or unsaid.base or entry.is_kept):
+        if entry is not None and gone is not None and gone > entry.changed:
+            # Whoever has said anew what this host was not there to see deleted would bring it back.
+            settled = SharedChange(key=key, value=None, revision=0, changed=gone, left=0)
+        elif entry is not None and (entry.value is not None or unsaid.base or entry.is_kept):
             settled = await self._settle(bucket, key, entry, expected=unsaid.base)
             if settled is None:
                 return  # others change it all the time: at the next turn
@@ -358,8 +363,9 @@ class SharedStore:
         value = entry.value
         is_known = not expected and key in self.view.revisions  # by somebody else: it is looked at first
         for _ in range(_MAX_TRIES):
-            # Where there is nothing to delete, no mark is left of that.
-            if not is_known and (value is not None or expected):
+            # Where there is nothing to delete, no mark is left of that; but of what is said anew, for those
+            # who were not there to hear of it.
+            if not is_known and (value is not None or expected or entry.is_kept):
                 with contextlib.suppress(StateConflictError):
                     revision = await bucket.put(key, value, changed=entry.changed, expected=expected)
                     return await self.view.learn_own(key, value, revision, entry.changed)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import random
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ectools import log
 from ectools.netboot.state.interface import StateError
-from ectools.netboot.state.nats_bucket import count_common_events
 from ectools.netboot.state.nats_connection import open_bucket
 from ectools.netboot.state.shared_clock import MEASURE_SECONDS
 from ectools.netboot.state.shared_view import MARK_SECONDS
+from ectools.netboot.state.stream_end import find_lasting
 from ectools.netboot.state.unreadable import UnreadableLog
 from ectools.supervision import tasks
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ectools.netboot.state.nats_access import NatsAddress, NatsCredentials
     from ectools.netboot.state.nats_bucket import NatsBucket, SharedChange, SharedEvent
     from ectools.netboot.state.shared import SharedStore
+    from ectools.netboot.state.stream_end import CommonEnd, LostEnd
 
 _log = log.Log(__name__)
 
@@ -110,16 +112,21 @@ class SharedLink:
     async def _use(self, bucket: NatsBucket, server: str) -> None:
         """Read what was missed, and then go on with both streams. Raises StateError."""
         store, view, place = self._store, self._store.view, self._store.copy.place
+        is_long = self._clock() - place.at > MARK_SECONDS / 2
         ends = await bucket.find_ends()  # before anything is written that makes them longer
+        common = await view.find_common(bucket)
         await self._measure(bucket)
         identity = await bucket.identify()
-        if place.identity == identity and await view.is_ahead(bucket, ends):
-            # Put back from a copy, or its power was cut: what it has acknowledged is not on its disk at once.
-            identity = await bucket.renew_identity(identity, events=ends[1])
+        lasting = None if place.identity is None else find_lasting(place.identity, identity)
+        # The mark of what was deleted is taken away in time; of a key from behind a loss there was none.
+        gone_after = lasting or 0 if view.is_whole and not is_long else math.inf
+        lost = await view.find_loss(bucket, ends, common, gone_after=gone_after)
+        # Put back from a copy, or its power was cut: what it has acknowledged is not on its disk at once.
+        if place.identity == identity and lost is not None:
+            identity = await bucket.renew_identity(identity, end=lost.end)
         if place.identity is not None and place.identity != identity:
             _log.warning("what the boot hosts share was lost by NATS: it is written again", server=server)
-            await store.restore(events=count_common_events(place.identity, identity))
-        is_long = self._clock() - place.at > MARK_SECONDS / 2
+            await self._restore(find_lasting(place.identity, identity), lost, common)
         is_full = is_long or not view.is_whole or place.identity != identity
         place.identity = identity
         if is_full:
@@ -135,6 +142,15 @@ class SharedLink:
                 _log.info("what the boot hosts share can be reached again", server=server)
                 self._told = None
             await self._go_on(bucket, entries, events)
+
+    async def _restore(
+        self, lasting: int | None, lost: LostEnd | None, common: tuple[CommonEnd | None, CommonEnd | None]
+    ) -> None:
+        """``lasting``: what others have seen to be left, None: nothing is; ``lost``: what this host has."""
+        entries, events = (0 if each is None else each.sequence for each in common)
+        # A host that has seen nothing of it was away: what it does not find was deleted meanwhile.
+        after = max(lasting or 0, entries) if lost is None else lost.after
+        await self._store.restore(after=0 if lasting is None else after, events=events)
 
     async def _catch_up(self, bucket: NatsBucket, entries: AsyncIterator[SharedChange | None]) -> set[str]:
         """The keys that there are, once all that was missed has been read."""

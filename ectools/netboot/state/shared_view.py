@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING, Any
 
 from ectools.netboot.state.broadcast import Broadcast
 from ectools.netboot.state.interface import StateDeletion, StateEntry, StateError
 from ectools.netboot.state.nats_bucket import SharedChange
+from ectools.netboot.state.stream_end import LostEnd, find_common
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 
     from ectools.netboot.state.local_copy import LocalCopy
     from ectools.netboot.state.nats_bucket import NatsBucket
+    from ectools.netboot.state.stream_end import CommonEnd
 
 MARK_SECONDS = 86400.0
 """After which it is no more to be seen of a deleted key that it was: who was away longer reads all anew."""
 MAX_MARKS = 10_000
 """That one call takes away."""
+# Keys, until one is found that is as it was.
+_LOOKED_AT = 32
 
 
 class SharedView:
@@ -58,11 +63,16 @@ class SharedView:
                 self.revisions[change.key] = change.revision
                 new.append(change)
             if not is_own:
-                place.sequence = max(place.sequence, change.revision)
-                if change.value is None and change.key:
+                if change.revision > place.sequence:
+                    place.sequence = change.revision
+                    # One server's clock may be behind that of the one before it.
+                    place.sequence_taken = max(place.sequence_taken, change.taken)
+                if change.value is None:
                     self.revisions.pop(change.key, None)
-                    marks.append(change)
+            if change.value is None and change.key:
+                marks.append(change)
         place.at = self._clock()
+        marks = [each for each in marks if self.revisions.get(each.key, 0) <= each.revision]
         try:
             await self._copy.learn(new, marks=marks)
         except StateError:
@@ -106,7 +116,7 @@ class SharedView:
         self._copy.place.is_whole = False
         self._before |= self.revisions.keys()
         self.revisions = {}
-        self._copy.place.sequence = 0
+        self._copy.place.sequence, self._copy.place.sequence_taken = 0, 0.0
 
     async def end_anew(self, present: set[str]) -> None:
         """The others have these keys, and no further one. Raises StateError."""
@@ -135,28 +145,59 @@ class SharedView:
             if left <= 0:
                 return
 
-    def begin_elsewhere(self, *, events: int) -> None:
-        """Nothing of what was heard counts any more but the first ``events``: the others have another bucket,
-        or have lost its end.
+    def begin_elsewhere(self, revisions: dict[str, int], *, events: int) -> None:
+        """The others have another bucket, or have lost its end: of what was heard these keys are left in the
+        copy, and so many events.
         """
-        self.revisions, self._before = {}, set()
+        self.revisions, self._before = revisions, set()
         place = self._copy.place
-        place.sequence, place.events = 0, min(place.events, events)
+        place.sequence, place.sequence_taken = 0, 0.0
+        if events < place.events:
+            place.events, place.events_taken = events, 0.0
 
-    async def is_ahead(self, bucket: NatsBucket, ends: tuple[int, int]) -> bool:
-        """Whether more was heard, or answered, than there is: ``ends`` are the streams' last sequences.
-        Raises StateError.
-        """
+    async def find_common(self, bucket: NatsBucket) -> tuple[CommonEnd | None, CommonEnd | None]:
+        """What both streams have of what was heard. Raises StateError."""
         place = self._copy.place
-        if place.sequence > ends[0] or place.events > ends[1]:
-            return True
-        if not self.revisions:
-            return False
-        # Others may have written more than was lost: but no key falls back.
-        newest = max(self.revisions, key=self.revisions.__getitem__)
-        found = await bucket.find_revision(newest)
-        known = self.revisions[newest]
-        return known > ends[0] or (found is not None and found < known)
+        return (
+            await find_common(bucket.find_entry_from, sequence=place.sequence, at=place.sequence_taken),
+            await find_common(bucket.find_event_from, sequence=place.events, at=place.events_taken),
+        )
+
+    async def find_loss(
+        self,
+        bucket: NatsBucket,
+        ends: tuple[int, int],
+        common: tuple[CommonEnd | None, CommonEnd | None],
+        *,
+        gone_after: float,
+    ) -> LostEnd | None:
+        """None: nothing was lost that was heard, or answered. ``ends``: the streams' last sequences;
+        ``gone_after``: up to that sequence what is not there may have been deleted. Raises StateError.
+        """
+        place, (entries, events) = self._copy.place, common
+        following = None if entries is None else entries.following
+        if (
+            max(place.sequence, *self.revisions.values(), 0) > ends[0]
+            or following is not None
+            or await self._has_fallen_back(bucket, gone_after)
+        ):
+            end = ends[0] if following is None else following - 1
+            return LostEnd(after=entries.sequence if entries is not None and self.is_whole else end, end=end)
+        if place.events > ends[1] or (events is not None and events.following is not None):
+            return LostEnd(after=ends[0], end=ends[0])
+        return None
+
+    async def _has_fallen_back(self, bucket: NatsBucket, gone_after: float) -> bool:
+        """Whether a key is at an earlier revision than was heard of, or nowhere: others may have written more
+        than was lost. Of the newest ones, down to one that is as it was.
+        """
+        for key in heapq.nlargest(_LOOKED_AT, self.revisions, key=self.revisions.__getitem__):
+            found, known = await bucket.find_revision(key), self.revisions.get(key, 0)
+            if found == known:
+                return False
+            if known > gone_after if found is None else found < known:
+                return True
+        return False
 
     def tell(self, key: str, value: Mapping[str, Any] | None, revision: int, changed: float) -> None:
         """Those who watch the key hear of it."""

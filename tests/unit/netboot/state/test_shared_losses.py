@@ -14,8 +14,7 @@ from support.nats_servers import NatsServer, start_nats
 from support.shared_stores import open_shared, take_mine, until, until_there
 
 from ectools.netboot.state import copy_place, local_copy, shared, shared_view
-from ectools.netboot.state.interface import StateDeletion, StateEntry
-from ectools.netboot.state.nats_bucket import count_common_events
+from ectools.netboot.state.interface import StateDeletion, StateEntry, StateError
 from ectools.netboot.state.shared import SHARED_FILE, SharedStore
 from ectools.netboot.state.sqlite import SqliteStore
 
@@ -45,6 +44,19 @@ async def open_alone(directory: Path) -> SharedStore:
     store = SharedStore(SqliteStore(directory / SHARED_FILE), reconcile=take_mine, clock=time.time)
     await store.start()
     return store
+
+
+def keep(server: NatsServer, tmp_path: Path) -> None:
+    """A copy of what the server has by now; it is down then."""
+    server.kill()
+    shutil.copytree(server.directory / "js", tmp_path / "kept")
+
+
+def put_back(server: NatsServer, tmp_path: Path) -> None:
+    """The server has what it had; it is down then."""
+    server.kill()
+    server.forget()
+    (tmp_path / "kept").rename(server.directory / "js")
 
 
 async def fill_copy(store: SharedStore, keys: list[str]) -> None:
@@ -155,14 +167,169 @@ def test_what_was_lost_is_noticed_though_others_have_written_more_since(
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("now", "common"),
-    [("a-1f-7", 7), ("a-1f-x", 0), ("a", 0), ("b", 0), ("b-1f-7", 0), ("a-", 0), ("a-\u00b2", 0)],
-)
-def test_events_that_are_left_are_not_read_again(now: str, common: int) -> None:
-    """``now`` may be anything that somebody has written there."""
-    assert count_common_events("a", now) == common
-    assert count_common_events("a-2e-9", now) == common
+@pytest.mark.parametrize("is_mark_left", [True, False])
+def test_what_was_deleted_while_a_host_was_away_is_not_brought_back_by_it(
+    server: NatsServer, tmp_path: Path, is_mark_left: bool
+) -> None:
+    """Though the end that NATS has lost since then was another one."""
+
+    async def scenario() -> None:
+        async with open_shared(tmp_path / "one", server.url, reconcile=take_newer) as one:
+            async with open_shared(tmp_path / "two", server.url, reconcile=take_newer) as two:
+                ordered = await one.put("overrides/n", {"n": "install"}, expected=0)
+                await one.put("nodes/n", {"n": 1})
+                await until_there(lambda: list_values(two), lambda found: len(found) == 2)
+            await one.delete("overrides/n", expected=ordered)
+            await one.put("latest/n", {"n": "kept"})
+            keep(server, tmp_path)
+            await until(lambda: not one.is_attached)
+            server.start()
+            await until(lambda: one.is_attached)
+            await one.put("latest/n", {"n": "lost"})
+            await until(lambda: one.unsaid == 0)
+            put_back(server, tmp_path)
+            await until(lambda: not one.is_attached)
+            server.start()
+            await until(lambda: one.is_attached and one.unsaid == 0)
+            if not is_mark_left:
+                await one._need_bucket().forget_deleted(["overrides/n"])
+            wanted = {"nodes/n": 1, "latest/n": "lost"}
+            async with open_shared(tmp_path / "two", server.url, reconcile=take_newer) as two:
+                await until(lambda: two.unsaid == 0)
+                for store in (one, two):
+                    await until_there(lambda store=store: list_values(store), lambda found: found == wanted)
+                assert await two.get("overrides/n", fresh=True) is None
+
+    asyncio.run(scenario())
+
+
+def test_what_was_written_and_deleted_behind_the_lost_end_is_not_brought_back(
+    server: NatsServer, tmp_path: Path
+) -> None:
+    """By a host that has heard of the one and not of the other; what was written after it stays."""
+
+    async def scenario() -> None:
+        async with open_shared(tmp_path / "one", server.url, reconcile=take_newer) as one:
+            await one.put("latest/n", {"n": 1})
+            await until(lambda: one.unsaid == 0)
+            keep(server, tmp_path)
+            await until(lambda: not one.is_attached)
+            server.start()
+            await until(lambda: one.is_attached)
+            async with open_shared(tmp_path / "two", server.url, reconcile=take_newer) as two:
+                held = await two.put("overrides/n", {"n": "hold"}, expected=0)
+                await two.put("overrides/m", {"n": "hold"}, expected=0)
+                await until_there(lambda: list_values(one), lambda found: len(found) == 3)
+            await one.delete("overrides/n", expected=held)
+            put_back(server, tmp_path)
+            await until(lambda: not one.is_attached)
+            server.start()
+            await until(lambda: one.is_attached and one.unsaid == 0)
+            async with open_shared(tmp_path / "two", server.url, reconcile=take_newer) as two:
+                await until(lambda: two.unsaid == 0)
+                wanted = {"latest/n": 1, "overrides/m": "hold"}
+                for store in (one, two):
+                    await until_there(lambda store=store: list_values(store), lambda found: found == wanted)
+                assert await two.get("overrides/n", fresh=True) is None
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("newest", ["entries", "events"])
+def test_a_loss_is_noticed_though_nobody_else_knew_what_was_lost(
+    server: NatsServer, tmp_path: Path, newest: str
+) -> None:
+    """New keys, as each boot makes them, or events alone; others have written more, and are heard."""
+
+    async def scenario() -> None:
+        async with open_shared(tmp_path / "one", server.url, reconcile=take_newer) as one:
+            await one.put("overrides/n", {"n": "before"})
+            await one.append("k", subject="common")
+            await until(lambda: one.unsaid == 0)
+            keep(server, tmp_path)
+            await until(lambda: not one.is_attached)
+            server.start()
+            await until(lambda: one.is_attached)
+            if newest == "entries":
+                await one.put("boots/a/1", {"n": 1})
+                await one.put("latest/a", {"n": 1})
+            else:
+                for number in range(2):
+                    await one.append("k", subject=f"lost {number}")
+            await until(
+                lambda: one.unsaid == 0 and one.copy.place.events == (1 if newest == "entries" else 3)
+            )
+        put_back(server, tmp_path)
+        server.start()
+        async with open_shared(tmp_path / "two", server.url, reconcile=take_newer) as two:
+            entry = await two.get("overrides/n")
+            assert entry is not None
+            await two.put("overrides/n", {"n": "held"}, expected=entry.revision)
+            for number in range(12):
+                await two.put("hosts/two", {"n": number})
+            for number in range(5):
+                await two.append("k", subject=f"of two {number}")
+            await until(lambda: two.unsaid == 0)
+            wanted: dict[str, Any] = {"overrides/n": "held", "hosts/two": 11}
+            if newest == "entries":
+                wanted |= {"boots/a/1": 1, "latest/a": 1}
+            async with open_shared(tmp_path / "one", server.url, reconcile=take_newer) as one:
+                for store in (one, two):
+                    await until_there(lambda store=store: list_values(store), lambda found: found == wanted)
+                events = ["common", *([] if newest == "entries" else ["lost 0", "lost 1"])]
+                events += [f"of two {number}" for number in range(5)]
+                found = await until_there(one.events, lambda found: len(found) >= len(events))
+                assert [each.subject for each in found] == events
+
+    asyncio.run(scenario())
+
+
+def test_what_was_decided_is_said_first_after_a_start_too(tmp_path: Path) -> None:
+    keys = ["boots/a/1", "latest/a", "nodes/n", "overrides/n", "rollouts/g"]
+
+    async def scenario() -> None:
+        store = await open_alone(tmp_path)
+        await fill_copy(store, keys)
+        await store.restore()
+        await store.put("hosts/a", {"n": 1})
+        await store.close()
+        store = await open_alone(tmp_path)
+        assert list(store._unsaid) == ["hosts/a", *reversed(keys)]
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_cannot_be_written_while_it_is_to_be_said_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said as it was; and where nothing is to be said, that is waited for."""
+
+    async def scenario() -> None:
+        store = await open_alone(tmp_path)
+        await fill_copy(store, ["latest/a"])
+
+        async def fail(*_: Any) -> None:
+            await store.restore()
+            raise StateError("disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(store.copy, "write", fail)
+            with pytest.raises(StateError):
+                await store.put("latest/a", {"n": 2})
+        bucket = DeafBucket()
+        store.attach(bucket)  # type: ignore[arg-type]
+        saying = asyncio.ensure_future(store.say())
+        await until(lambda: store.unsaid == 0)
+        assert bucket.said == ["latest/a"]
+        store._kept.add("latest/b")
+        store._wake.set()
+        await asyncio.sleep(0.01)
+        assert not saying.done()
+        saying.cancel()
+        await store.close()
+
+    asyncio.run(scenario())
 
 
 def test_what_is_said_anew_makes_no_room_for_what_is_written(
