@@ -8,8 +8,8 @@ One host's: ``sqlite``, in a file (``database``), by SQL (``statements``).
 
 Several hosts': ``shared``, which lives on what one host has of it (``local_copy``, as far as ``copy_place``
 says) and has heard of it (``shared_view``); ``shared_link`` keeps it linked to NATS, by ``nats_bucket``, over
-a ``nats_connection`` of a ``nats_client`` as ``nats_access`` says, until its ``connection_end``; ``stream_end`` tells whether NATS has
-lost its last messages. All go by one ``shared_clock``.
+a ``nats_connection`` of a ``nats_client`` as ``nats_access`` says, until its ``connection_end``;
+``stream_end`` tells whether NATS has lost its last messages. All go by one ``shared_clock``.
 
 ``broadcast`` what changes, handed to each who listens.
 """
