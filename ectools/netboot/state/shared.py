@@ -149,7 +149,10 @@ class SharedStore:
         check_key(key)
         if not fresh:
             return await self.copy.get(key)
-        found = await self._need_bucket().get(key)
+        bucket = self._need_bucket()
+        if key in self._unsaid:
+            await self._say(bucket, key)
+        found = await bucket.get(key)
         if found is not None:
             await self.view.adopt(found)
         return found
@@ -234,7 +237,11 @@ class SharedStore:
     async def _compare(self, key: str, value: Mapping[str, Any] | None, expected: int) -> int:
         bucket = self._need_bucket()
         if key in self._unsaid:
+            # Until it was said it has the revision of what the others have, which may be what stands now.
+            before = await self.copy.get(key)
             await self._say(bucket, key)
+            if await self.copy.get(key) != before:
+                raise StateConflictError(f"{key}: the others were told of it only now")
         now = self._clock()
         try:
             revision = await bucket.put(key, value, changed=now, expected=expected)

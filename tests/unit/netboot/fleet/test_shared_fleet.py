@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from support.fleets import make_fleet
@@ -16,7 +16,7 @@ from ectools.netboot.fleet.live import LiveFleet
 from ectools.netboot.fleet.model import NodeTarget
 from ectools.netboot.fleet.roster import Roster
 from ectools.netboot.server.shared_state import reconcile, take_over
-from ectools.netboot.state.interface import StateEntry, StateUnreachableError
+from ectools.netboot.state.interface import StateConflictError, StateEntry, StateUnreachableError
 from ectools.netboot.state.nats_bucket import SharedChange
 from ectools.netboot.state.shared import SHARED_FILE, SharedStore
 from ectools.netboot.state.sqlite import STATE_FILE, SqliteStore
@@ -25,6 +25,8 @@ from ectools.supervision import tasks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from ectools.netboot.state.nats_bucket import NatsBucket
 
 FLEET = make_fleet(
     groups={"g": {"boot": "install", "install": {"erase": True}}},
@@ -134,5 +136,58 @@ def test_what_gives_way_to_the_others_is_in_force_no_more(tmp_path: Path) -> Non
                 store.attach(Bucket())  # type: ignore[arg-type]
                 async with tasks(store.say()):
                     await until(lambda: list_targets(live)["held"] is NodeTarget.DISK, seconds=5)
+
+    run(scenario)
+
+
+class Bucket:
+    """What the others have."""
+
+    def __init__(self, entry: StateEntry | None) -> None:
+        self.entry = entry
+
+    async def get(self, key: str) -> StateEntry | None:
+        return self.entry if self.entry is not None and self.entry.key == key else None
+
+    async def put(self, key: str, value: dict[str, Any], *, changed: float, expected: int) -> int:
+        at = 0 if self.entry is None else self.entry.revision
+        if at != expected:
+            raise StateConflictError(f"{key}: is at {at}")
+        self.entry = StateEntry(key=key, value=value, revision=at + 1, changed=changed)
+        return at + 1
+
+
+def test_what_gives_way_to_the_others_is_no_ground_for_a_change(tmp_path: Path) -> None:
+    """What was written here has the revision of theirs, which is heard before this is said."""
+
+    async def scenario() -> None:
+        async with open_alone(tmp_path) as store:
+            mine, theirs = (
+                {"hold": {"at": at, "by": by, "why": None}} for at, by in ((1.0, "a"), (5.0, "b"))
+            )
+            rest = {"once": None, "install": None}
+            key = f"{OVERRIDES}held"
+            await store.bring([StateEntry(key=key, value=mine | rest, revision=3, changed=1.0)])
+            bucket = Bucket(StateEntry(key=key, value=theirs | rest, revision=7, changed=9.0))
+            heard = SharedChange(key=key, value=theirs | rest, revision=7, changed=9.0, left=0)
+            await store.view.learn([heard])
+            live = await load_fleet(store)
+            store.attach(cast("NatsBucket", bucket))
+            await live.boot_once("held", NodeTarget.DISK, by="c")
+            assert bucket.entry is not None
+            assert (bucket.entry.value["hold"], bucket.entry.value["once"]["by"]) == (theirs["hold"], "c")
+
+    run(scenario)
+
+
+def test_what_is_asked_for_as_all_have_it_was_said_to_them(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_alone(tmp_path) as store:
+            entry = StateEntry(key="slots/g", value={"holders": {"held": 1.0}}, revision=3, changed=1.0)
+            await store.bring([entry])
+            store.attach(cast("NatsBucket", Bucket(None)))
+            found = await store.get("slots/g", fresh=True)
+            assert found is not None
+            assert (found.value, store.unsaid) == (entry.value, 0)
 
     run(scenario)
