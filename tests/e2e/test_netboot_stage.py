@@ -101,8 +101,8 @@ def test_bad_usage_is_told_from_failure(tmp_path: Path) -> None:
         (("stage", "--signature-format", "pgp", *state), "--signature-format: "),
         (("stage", "--signature-format", "minisign", *state), "release.signature.publicKeyFile"),
         (("stage", "--config", tmp_path / "none.json"), "none.json"),
-        (("releases", "pin", "nonsense", *state), "is no release's id"),
-        (("releases", "pin", *state), "ID"),
+        (("releases", "pin", "nonsense", *state), "no such release is staged"),
+        (("releases", "pin", *state), "RELEASE"),
         (("stage", "--token", "x", *state), "--token"),
     ):
         done = run(*arguments, status=2)
