@@ -14,13 +14,11 @@ from ectools.errors import InputError
 
 _BODY_SECONDS = 10.0
 _MAX_FIELDS = 64
+_FORM = "application/x-www-form-urlencoded"
 
 
 class TooLargeError(InputError):
     """The body is larger than any that is meant."""
-
-
-_FORM = "application/x-www-form-urlencoded"
 
 
 async def read_json_body(request: web.Request) -> dict[str, Any]:

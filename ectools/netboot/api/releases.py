@@ -70,6 +70,8 @@ class StagedReleases:
             "withdrawn": store.list_withdrawn(),
         }
         channels = list_followed(store)
+        # A release is named by its content: what was read of it stays.
+        installable = {each.id: each.installable for each in self._known}
         return tuple(
             StagedRelease(
                 id=release.id,
@@ -82,7 +84,7 @@ class StagedReleases:
                     *(name for name, ids in sets.items() if release.id in ids),
                     *(f"{CHANNEL_PREFIX}{name}" for name, led in channels.items() if led == release.id),
                 ),
-                installable=self._read_installable(release),
+                installable=installable.get(release.id) or self._read_installable(release),
             )
             for release in store.list_releases()
         )

@@ -33,11 +33,9 @@ if TYPE_CHECKING:
 
 ONCE_TARGETS = (NodeTarget.NETWORK, NodeTarget.DISK, NodeTarget.INSTALL)
 """What a node can boot once: to boot nothing once would be a hold that nobody ends."""
-_UNREADABLE = "cannot be read by this version"
-
-
 MAX_WHY = 200
 """Characters of a reason."""
+_UNREADABLE = "cannot be read by this version"
 
 
 def check_why(why: str) -> None:

@@ -34,6 +34,13 @@ START = {"group": "runners", "release": "boot-v2", "waves": [100], "max_failures
 SAME = {"Authorization": f"Bearer {TOKEN}"}
 
 
+def say_of_runners(api: Api, options: dict[str, Any]) -> None:
+    """The group has these, too, and does not follow the current release."""
+    runners = {**NAMED["groups"]["runners"], **options}
+    api.document = {**NAMED, "groups": {**NAMED["groups"], "runners": runners}}
+    api.rebase()
+
+
 def run(scenario: Callable[[TestClient[Any, Any], Api], Awaitable[None]], *, token: bool = False) -> Api:
     api = Api(document=NAMED)
 
@@ -431,9 +438,7 @@ def test_what_cannot_be_started_is_told_and_changes_nothing(
 
 def test_a_release_without_the_groups_system_is_no_target() -> None:
     async def scenario(client: TestClient[Any, Any], api: Api) -> None:
-        other = {**NAMED["groups"]["runners"], "system": "ec-runner-aarch64-netboot"}
-        api.document = {**NAMED, "groups": {**NAMED["groups"], "runners": other}}
-        api.rebase()
+        say_of_runners(api, {"system": "ec-runner-aarch64-netboot"})
         status, answer = await ask(client, "POST", "rollouts", START)
         told = "runners: its system is ec-runner-aarch64-netboot, which boot-v2 has not"
         assert (status, answer["error"]) == (409, told)
@@ -488,9 +493,7 @@ def test_the_fleet_is_led_by_default_by_nobody() -> None:
 
 def test_a_release_without_a_system_to_install_is_no_target_of_nodes_that_install() -> None:
     async def scenario(client: TestClient[Any, Any], api: Api) -> None:
-        installs = {**NAMED["groups"]["runners"], "boot": "install"}
-        api.document = {**NAMED, "groups": {**NAMED["groups"], "runners": installs}}
-        api.rebase()
+        say_of_runners(api, {"boot": "install"})
         status, answer = await ask(client, "POST", "rollouts", START)
         told = "runners: nuc-07 would wait: boot-v2 has no system to install"
         assert (status, answer["error"]) == (409, told)

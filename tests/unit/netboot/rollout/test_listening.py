@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 from support.fleet_api import MemoryStore
 from support.fleets import make_fleet
+from support.quiet_rollouts import make_rollouts
 
 from ectools.errors import EcError
 from ectools.netboot.rollout.decide import decide, list_awaited
 from ectools.netboot.rollout.listening import Listening
-from ectools.netboot.rollout.live import LiveRollouts
 from ectools.netboot.rollout.model import Known, Rollout, RolloutPlan, RolloutState
 from ectools.netboot.state.interface import StateUnreachableError
 
@@ -28,23 +28,13 @@ class Server:
 
     def __init__(self, store: MemoryStore, *, now: float) -> None:
         self.now, self.ticks, self.is_cut_off = now, 7.0, False
-        self.rollouts = LiveRollouts(
+        self.rollouts = make_rollouts(
             store,
-            fleet=lambda: FLEET,
-            held=lambda _: False,
-            latest=dict,
-            list_boots=self._list_boots,
-            withdraw=self._withdraw,
+            FLEET,
             clock=lambda: self.now,
             is_cut_off=lambda: self.is_cut_off,
             ticks=lambda: self.ticks,
         )
-
-    async def _list_boots(self, _: str) -> list[object]:  # type: ignore[misc]
-        return []
-
-    async def _withdraw(self, _: str) -> None:
-        return None
 
     def go_on(self, seconds: float) -> None:
         self.now, self.ticks = self.now + seconds, self.ticks + seconds
@@ -52,6 +42,14 @@ class Server:
     async def turn(self) -> RolloutState:
         await self.rollouts.turn()
         return self.rollouts.rollouts["g"].state
+
+    async def assert_begins_anew(self) -> None:
+        """Who was given the release has all of its time from now on, and no more."""
+        assert await self.turn() is RolloutState.RUNNING
+        self.go_on(PLAN.within)
+        assert await self.turn() is RolloutState.RUNNING
+        self.go_on(1)
+        assert await self.turn() is RolloutState.STOPPED
 
 
 async def begin(store: MemoryStore) -> Server:
@@ -89,11 +87,7 @@ def test_a_server_that_was_down_for_longer_than_a_boot_may_take_fails_nobody_for
         await begin(store)
         server = Server(store, now=1000.0 + 3 * 3600)
         await server.rollouts.load()
-        assert await server.turn() is RolloutState.RUNNING
-        server.go_on(PLAN.within)
-        assert await server.turn() is RolloutState.RUNNING
-        server.go_on(1)
-        assert await server.turn() is RolloutState.STOPPED
+        await server.assert_begins_anew()
 
     asyncio.run(scenario())
 
@@ -121,11 +115,7 @@ def test_a_clock_that_is_set_forward_long_after_a_start_fails_nobody() -> None:
         await server.rollouts.offer("g", "n1")
         server.go_on(5)
         server.now += 900.0
-        assert await server.turn() is RolloutState.RUNNING
-        server.go_on(PLAN.within)
-        assert await server.turn() is RolloutState.RUNNING
-        server.go_on(1)
-        assert await server.turn() is RolloutState.STOPPED
+        await server.assert_begins_anew()
 
     asyncio.run(scenario())
 

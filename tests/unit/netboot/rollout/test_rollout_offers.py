@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.fleet_api import MemoryStore
 from support.fleets import make_fleet
+from support.quiet_rollouts import make_rollouts
 
 from ectools.netboot.rollout import offers
 from ectools.netboot.rollout.kept import KeptRollouts
-from ectools.netboot.rollout.live import LiveRollouts
 from ectools.netboot.rollout.model import Rollout, RolloutPlan, RolloutState
 from ectools.netboot.rollout.offers import RolloutOffers
 from ectools.netboot.state.interface import StateUnreachableError
@@ -54,21 +54,7 @@ class Host:
     """The rollouts of one boot server."""
 
     def __init__(self, store: MemoryStore, clock: Callable[[], float]) -> None:
-        self.rollouts = LiveRollouts(
-            store,
-            fleet=lambda: FLEET,
-            held=lambda _: False,
-            latest=dict,
-            list_boots=self._list_boots,
-            withdraw=self._withdraw,
-            clock=clock,
-        )
-
-    async def _list_boots(self, _: str) -> list[Any]:
-        return []
-
-    async def _withdraw(self, _: str) -> None:
-        return None
+        self.rollouts = make_rollouts(store, FLEET, clock=clock)
 
     async def ask(self, node: str) -> str:
         """What a node is told that asks."""

@@ -96,6 +96,17 @@ def boot(node: str, state: BootState, *, at: float) -> NodeBoot:
     )
 
 
+async def make_killed() -> tuple[MemoryStore, list[float], list[Host]]:
+    """A rollout whose host has ended it, and was killed before it told that; two others, and their time."""
+    store, now = MemoryStore(), [100.0 + PATIENCE]
+    ended = Rollout(plan=PLAN, state=RolloutState.STOPPED, ended=100.0, is_unsettled=True)
+    await KeptRollouts(store, on_change=lambda *_: None).change("g", lambda _: ended)
+    hosts = [Host(store, {}, now) for _ in range(2)]
+    for host in hosts:
+        await host.rollouts.load()
+    return store, now, hosts
+
+
 def list_kinds(store: MemoryStore) -> list[str]:
     return [event.kind for event in store.log]
 
@@ -201,17 +212,12 @@ def test_another_host_settles_what_one_that_was_killed_has_ended() -> None:
 
 def test_of_two_that_settle_for_a_killed_one_the_first_tells() -> None:
     async def scenario() -> None:
-        store, now = MemoryStore(), [100.0 + PATIENCE]
-        ended = Rollout(plan=PLAN, state=RolloutState.STOPPED, ended=100.0, is_unsettled=True)
-        await KeptRollouts(store, on_change=lambda *_: None).change("g", lambda _: ended)
-        hosts = [Host(store, {}, now) for _ in range(2)]
-        for host in hosts:
-            await host.rollouts.load()
+        store, now, hosts = await make_killed()
         hosts[0].fails = hosts[1].fails = True  # both claim it, and neither gets on
         await asyncio.gather(*(host.rollouts.turn() for host in hosts))
         assert list_kinds(store) == []
         # That one is killed, too: the other one waits as long again.
-        claimer, other = sorted(hosts, key=lambda host: ended.plan.id not in host.rollouts._ends._own)
+        claimer, other = sorted(hosts, key=lambda host: PLAN.id not in host.rollouts._ends._own)
         other.fails = False
         await other.rollouts.load()
         await other.rollouts.turn()
@@ -228,13 +234,9 @@ def test_of_two_that_settle_for_a_killed_one_the_first_tells() -> None:
 
 def test_of_two_that_settle_at_once_one_tells() -> None:
     async def scenario() -> None:
-        store, now = MemoryStore(), [100.0 + PATIENCE]
-        ended = Rollout(plan=PLAN, state=RolloutState.STOPPED, ended=100.0, is_unsettled=True)
-        await KeptRollouts(store, on_change=lambda *_: None).change("g", lambda _: ended)
-        hosts = [Host(store, {}, now) for _ in range(2)]
+        store, _, hosts = await make_killed()
         for host in hosts:
             host.takes = 0.01
-            await host.rollouts.load()
         await asyncio.gather(*(host.rollouts.turn() for host in hosts))
         assert list_kinds(store) == ["rollout-stopped"]
         assert [host.withdrawn for host in hosts] != [[], []]
