@@ -30,9 +30,13 @@ let
   mountPoints = lib.remove "/" (lib.mapAttrsToList (_: fs: fs.mountPoint) config.fileSystems);
   hasOwnFileSystem = file: lib.any (mountPoint: isBelow mountPoint file) mountPoints;
 
+  # Those that no other one of them brings along.
+  withoutBelow =
+    files: lib.filter (file: !lib.any (other: other != file && isBelow other file) files) files;
+
   # What has a file system of its own is not on the root. Bound before that is mounted, it would even keep systemd from
   # mounting it.
-  persistent = lib.filter (file: !hasOwnFileSystem file) (
+  onRoot = lib.filter (file: !hasOwnFileSystem file) (
     lib.unique (
       [
         "/boot"
@@ -45,6 +49,7 @@ let
       ++ cfg.persist
     )
   );
+  persistent = withoutBelow onRoot;
 
   # What other modules of ours keep, where a host has them: option → path.
   inherit (config.services) every-channel;
@@ -70,7 +75,7 @@ let
   early = map (fs: fs.mountPoint) (
     lib.filter (fs: fs.mountPoint != "/" && utils.fsNeededForBoot fs) config.system.build.fileSystems
   );
-  topmost = lib.filter (file: !lib.any (other: other != file && isBelow other file) early) early;
+  topmost = withoutBelow early;
 
   forEach = files: step: lib.concatMapStrings (file: "${step file}\n") files;
   at = directory: file: lib.escapeShellArg (directory + file);

@@ -115,9 +115,11 @@ def test_user_numbers_that_would_be_given_out_anew_are_warned_of(
             {"persist": {"_type": "override", "priority": 1500, "content": ["/home"]}},
             ["/boot", "/nix", *STATE[:2], "/home"],
         ),
+        # What lies below comes along, and would be mounted out of sight.
+        ({}, {"persist": ["/var", "/home/a", "/home"]}, ["/boot", "/nix", "/var", "/home"]),
         ({name: {"device": "/dev/vdb"} for name in ("/boot", "/nix", "/nixos", "/var")}, {}, []),
     ],
-    ids=["one file system", "some besides", "one in memory", "nothing on the root"],
+    ids=["one file system", "some besides", "one in memory", "one below another", "nothing on the root"],
 )
 def test_what_persists_is_bound_unless_it_has_a_file_system_of_its_own(
     systems: Systems, systemd: bool, disks: dict[str, Any], options: dict[str, Any], expected: list[str]
